@@ -1,0 +1,34 @@
+"""Sound in: find recordings, stream them resampled, cut them into windows. No torch here."""
+
+from NatureLM.audio.decoding import display_path
+from NatureLM.audio.finding import recording_suffixes
+from NatureLM.audio.recording import (
+    Channel,
+    RecordingInfo,
+    StreamBlock,
+    find_recordings,
+    parse_channel,
+    probe,
+    stream,
+    stream_blocks,
+    ultrasonic_warning,
+)
+from NatureLM.audio.windows import Window, array_windows, plan_windows, recording_windows
+
+__all__ = [
+    "Channel",
+    "RecordingInfo",
+    "StreamBlock",
+    "Window",
+    "array_windows",
+    "display_path",
+    "find_recordings",
+    "parse_channel",
+    "plan_windows",
+    "probe",
+    "recording_suffixes",
+    "recording_windows",
+    "stream",
+    "stream_blocks",
+    "ultrasonic_warning",
+]

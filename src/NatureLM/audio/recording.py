@@ -1,0 +1,322 @@
+"""Recordings: find them, ask what they hold, and stream them resampled at constant memory.
+
+Everything that libsndfile reads is read (WAV, FLAC, MP3, Ogg, AIFF, ...), at any sample rate and with any
+number of channels. What cannot be read is a `RecordingError` whose message names the file, what was found
+and what to do. A file that breaks off early yields what it holds, with one warning from the logger
+``NatureLM.audio``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import soxr
+
+from NatureLM.audio.decoding import PathLike, SoundReader, display_path, logger
+from NatureLM.audio.finding import find_recordings
+from NatureLM.errors import ConfigError, RecordingError
+
+__all__ = [
+    "Channel",
+    "RecordingInfo",
+    "StreamBlock",
+    "find_recordings",
+    "parse_channel",
+    "probe",
+    "stream",
+    "stream_blocks",
+    "ultrasonic_warning",
+]
+
+Channel = Literal["mix", "each"] | int
+"""Mean of all channels, every channel on its own, or one channel by its number from 1."""
+
+BLOCK_SECONDS = 1.0
+MOST_SAMPLES_PER_BLOCK = 2**20
+"""Of one block before resampling, over all channels: 4 MiB, whatever rate a header states."""
+
+NOTICEABLE_SECONDS = 0.1
+"""Shorter losses at the end of a file are not worth a warning."""
+
+ULTRASONIC_SAMPLE_RATE = 96_000
+"""Hz; recorders for audible sound stop here, bat detectors start above (192 kHz and up)."""
+
+_rates_warned_of: set[float] = set()
+
+
+@dataclass(frozen=True)
+class RecordingInfo:
+    """What a recording's header says.
+
+    Attributes
+    ----------
+    path : Path
+    sample_rate : int
+        In Hz.
+    channels : int
+    frames : int
+        Samples per channel. An estimate in MP3 files without a frame count, and more than can be decoded
+        in damaged FLAC, MP3 and Ogg files: only decoding tells.
+    duration_seconds : float
+        ``frames / sample_rate``.
+    """
+
+    path: Path
+    sample_rate: int
+    channels: int
+    frames: int
+    duration_seconds: float
+
+
+@dataclass(frozen=True)
+class StreamBlock:
+    """A stretch of resampled sound.
+
+    Attributes
+    ----------
+    samples : np.ndarray
+        Float32 (samples, channels); follows the block before without gap or overlap, and may be empty.
+    decoded_seconds : float
+        Sound decoded up to now, in seconds of the recording; in the last block its true duration.
+    """
+
+    samples: np.ndarray
+    decoded_seconds: float
+
+
+def parse_channel(value: str | int) -> Channel:
+    """Read a channel option: ``"mix"``, ``"each"``, or a number from 1 (``2`` or ``"2"``).
+
+    Raises
+    ------
+    ConfigError
+        For anything else.
+    """
+    if value == "mix" or value == "each":
+        return value  # type: ignore[return-value]  # narrowed by value, not by type
+    try:
+        number = int(value) if not isinstance(value, (bool, float)) else 0
+    except (TypeError, ValueError):
+        number = 0
+    if number < 1:
+        raise ConfigError(f"channel is {value!r}; give 'mix', 'each' or a channel's number, counted from 1.")
+    return number
+
+
+def check_sample_rate(name: str, sample_rate: float) -> None:
+    """Raise `ConfigError` unless the rate is a positive, finite number of Hz."""
+    if not 0 < sample_rate < float("inf"):
+        raise ConfigError(f"{name} is {sample_rate!r}; give a positive number of Hz.")
+
+
+def probe(path: PathLike) -> RecordingInfo:
+    """Ask a recording's header for its sample rate, channels and length.
+
+    Where the header states no length, the file is decoded once to count.
+
+    Raises
+    ------
+    RecordingError
+        If the file is missing, not readable, not audio, or holds no samples.
+
+    Examples
+    --------
+    >>> probe("assets/dawn.wav").sample_rate  # doctest: +SKIP
+    48000
+    """
+    with SoundReader(path) as reader:
+        frames = reader.frames
+        if frames is None:
+            frames = sum(len(block) for block in _decoded(reader, "each", BLOCK_SECONDS))
+        if frames == 0:
+            raise _without_samples(reader.path)
+        return RecordingInfo(
+            reader.path, reader.sample_rate, reader.channels, frames, frames / reader.sample_rate
+        )
+
+
+def stream(
+    path: PathLike, sample_rate: float, channel: Channel = "mix", block_seconds: float = BLOCK_SECONDS
+) -> Iterator[np.ndarray]:
+    """Decode a recording piece by piece, as mono at another sample rate.
+
+    The pieces joined together are bit for bit what resampling the whole recording at once gives (soxr, HQ).
+
+    Parameters
+    ----------
+    path : path
+    sample_rate : float
+        Of the result, in Hz.
+    channel : {"mix"} or int, default "mix"
+        Mean of all channels, or one channel by its number from 1.
+    block_seconds : float, default 1.0
+        Sound decoded at a time.
+
+    Yields
+    ------
+    np.ndarray
+        Float32 (samples,), not clipped.
+
+    Raises
+    ------
+    ConfigError
+        If an option makes no sense.
+    RecordingError
+        See `stream_blocks`.
+    """
+    if channel == "each":
+        raise ConfigError("channel 'each' gives several signals; use stream_blocks or recording_windows.")
+    blocks = stream_blocks(path, sample_rate, channel, block_seconds)
+    return (block.samples[:, 0] for block in blocks if len(block.samples))
+
+
+def stream_blocks(
+    path: PathLike, sample_rate: float, channel: Channel = "mix", block_seconds: float = BLOCK_SECONDS
+) -> Iterator[StreamBlock]:
+    """Decode a recording piece by piece at another sample rate, one column per channel asked for.
+
+    Parameters are those of `stream`; with ``channel="each"`` there is a column for every channel.
+
+    Raises
+    ------
+    ConfigError
+        At once, if an option makes no sense.
+    RecordingError
+        On the first piece, if the file cannot be read or has no such channel; later, where a sample turns
+        out to be NaN or infinite: what was yielded before stays valid.
+    """
+    channel = parse_channel(channel)
+    check_sample_rate("sample rate", sample_rate)
+    if not 0 < block_seconds < float("inf"):
+        raise ConfigError(f"block_seconds is {block_seconds!r}; give a positive number of seconds.")
+    return _stream_blocks(path, sample_rate, channel, block_seconds)
+
+
+def _stream_blocks(
+    path: PathLike, sample_rate: float, channel: Channel, block_seconds: float
+) -> Iterator[StreamBlock]:
+    with SoundReader(path) as reader:
+        if isinstance(channel, int) and channel > reader.channels:
+            has = "1 channel" if reader.channels == 1 else f"{reader.channels} channels"
+            raise RecordingError(
+                f"{display_path(reader.path)} has {has}, so there is no channel {channel}; "
+                f"choose a number up to {reader.channels}, 'mix' or 'each'."
+            )
+        decoded_seconds = 0.0
+        blocks = _decoded(reader, channel, block_seconds)
+        for block in resample_blocks(blocks, reader.sample_rate, sample_rate):
+            decoded_seconds = block.decoded_seconds
+            yield block
+        if decoded_seconds == 0:
+            raise _without_samples(reader.path)
+        _warn_if_cut_off(reader, decoded_seconds)
+
+
+def _without_samples(path: Path) -> RecordingError:
+    return RecordingError(
+        f"{display_path(path)} holds no sound (0 samples can be decoded); leave it out or replace it by an "
+        "intact copy."
+    )
+
+
+def _decoded(reader: SoundReader, channel: Channel, block_seconds: float) -> Iterator[np.ndarray]:
+    """Blocks of float32 (frames, channels), checked; each is overwritten by the next."""
+    frames = min(int(reader.sample_rate * block_seconds), MOST_SAMPLES_PER_BLOCK // reader.channels)
+    buffer = np.empty((max(frames, 1), reader.channels), dtype=np.float32)
+    position = 0
+    while count := reader.read_into(buffer):
+        block = choose_channels(buffer[:count], channel)
+        check_finite(block, position, reader.sample_rate, display_path(reader.path))
+        position += count
+        yield block
+
+
+def choose_channels(frames: np.ndarray, channel: Channel) -> np.ndarray:
+    """Columns of float32 (frames, channels) that `channel` asks for, as (frames, 1) unless it is "each"."""
+    if channel == "each" or frames.shape[1] == 1:
+        return frames
+    if isinstance(channel, int):
+        return np.ascontiguousarray(frames[:, channel - 1 : channel])
+    total = frames[:, 0].copy()
+    for column in range(1, frames.shape[1]):  # many times faster than mean(axis=1) over a few channels
+        total += frames[:, column]
+    total /= np.float32(frames.shape[1])
+    return total[:, None]
+
+
+def check_finite(block: np.ndarray, position: int, sample_rate: float, name: str) -> None:
+    """Raise `RecordingError` if a block (frames, channels) from frame `position` on holds NaN or inf."""
+    finite = np.isfinite(block)
+    if finite.all():
+        return
+    row, column = np.argwhere(~finite)[0]
+    raise RecordingError(
+        f"{name} is damaged: the sample at {(position + row) / sample_rate:.3f} s is {block[row, column]}, "
+        "not a number that sound can have; export it again, or cut the damaged part away."
+    )
+
+
+def resample_blocks(
+    blocks: Iterable[np.ndarray], input_sample_rate: float, sample_rate: float
+) -> Iterator[StreamBlock]:
+    """Resample consecutive float32 blocks (frames, channels) (soxr, HQ)."""
+    resampler: soxr.ResampleStream | None = None
+    decoded = channels = 0
+    for block in blocks:
+        decoded += len(block)
+        channels = block.shape[1]
+        if input_sample_rate == sample_rate:
+            samples = block.copy()
+        else:
+            if resampler is None:
+                resampler = soxr.ResampleStream(input_sample_rate, sample_rate, channels, dtype="float32")
+            samples = resampler.resample_chunk(block)
+        yield StreamBlock(samples, decoded / input_sample_rate)
+    if resampler is not None:
+        rest = resampler.resample_chunk(np.empty((0, channels), dtype=np.float32), last=True)
+        yield StreamBlock(rest, decoded / input_sample_rate)
+
+
+def _warn_if_cut_off(reader: SoundReader, decoded_seconds: float) -> None:
+    name = display_path(reader.path)
+    promised = reader.promised_frames
+    expected = None if promised is None else promised / reader.sample_rate
+    if expected is not None and expected - decoded_seconds >= NOTICEABLE_SECONDS:
+        logger.warning(
+            "%s is cut off or damaged: %.1f s of the expected %.1f s could be decoded and are used.",
+            name,
+            decoded_seconds,
+            expected,
+        )
+    elif reader.fault is not None:
+        logger.warning(
+            "%s is damaged behind %.1f s (%s); the sound before it is used.",
+            name,
+            decoded_seconds,
+            reader.fault,
+        )
+
+
+def ultrasonic_warning(info: RecordingInfo, model_sample_rate: float) -> str | None:
+    """One sentence for the first recording of a run above 96 kHz; None for all others.
+
+    Parameters
+    ----------
+    info : RecordingInfo
+    model_sample_rate : float
+        In Hz; the model hears up to half of it, its Nyquist frequency.
+    """
+    if info.sample_rate <= max(ULTRASONIC_SAMPLE_RATE, model_sample_rate):
+        return None
+    if model_sample_rate in _rates_warned_of:
+        return None
+    _rates_warned_of.add(model_sample_rate)
+    return (
+        f"{display_path(info.path)} is sampled at {info.sample_rate / 1000:g} kHz, but the model hears only "
+        f"up to {model_sample_rate / 2000:g} kHz: ultrasonic calls go unheard, and the answer None means "
+        "none of the classes that the model knows (said once for all such recordings)."
+    )

@@ -1,0 +1,144 @@
+"""What ``naturelm infer`` shows: answers on standard output, everything else on standard error."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
+from rich.text import Text
+
+from NatureLM.audio import display_path
+from NatureLM.infer.answers import Answer, Failure, answer_line
+from NatureLM.infer.engine import Event, Opened
+from NatureLM.infer.run import Summary
+
+
+class Display:
+    """Shows a run as it goes: a line per answer, and, on a terminal, a line of progress beneath.
+
+    Parameters
+    ----------
+    queries : int
+        How many questions each window is asked; the question is shown where there are several.
+    """
+
+    def __init__(self, queries: int = 1) -> None:
+        self._several_queries = queries > 1
+        self._answers = _AnswerConsole(highlight=False, soft_wrap=True)
+        # Where answers go to the same terminal, one console must draw both, or they overwrite each other.
+        self._status = self._answers if self._answers.is_terminal else Console(stderr=True)
+        self._progress = Progress(
+            BarColumn(bar_width=24),
+            TextColumn("{task.fields[files]} files"),
+            _AudioColumn(),
+            TimeRemainingColumn(compact=True, elapsed_when_finished=True),
+            TextColumn("left"),
+            console=self._status,
+            transient=True,
+            disable=not (sys.stderr.isatty() and self._status.is_terminal),
+        )
+        self._sizes: list[int] = []
+        self._files_done = 0
+        self._bytes_done = 0
+        self._seconds_done = 0.0
+        self._current = (0.0, 0.0)
+        self._started = time.monotonic()
+
+    def __enter__(self) -> Display:
+        self._progress.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._progress.stop()
+
+    def say(self, message: str) -> None:
+        """Show a message on standard error."""
+        print(message, file=sys.stderr)
+
+    def planned(self, paths: Sequence[Path]) -> None:
+        """Show the progress of these files; their sizes stand for the work that they are."""
+        self._sizes = [_size(path) for path in paths]
+        self._started = time.monotonic()
+        self._task = self._progress.add_task("", total=sum(self._sizes) or 1, **self._fields())
+
+    def happened(self, index: int, event: Event) -> None:
+        """Show an event of the file ``paths[index]``."""
+        if isinstance(event, Opened):
+            self._current = (0.0, event.duration_seconds)
+            return
+        if isinstance(event, Answer):
+            self._show_answer(event)
+            self._current = (max(self._current[0], event.end_seconds), self._current[1])
+        else:
+            if isinstance(event, Failure):
+                print(f"failed: {event.reason}", file=sys.stderr)
+            self._files_done += 1
+            self._bytes_done += self._sizes[index]
+            self._seconds_done += self._current[0]
+            self._current = (0.0, 0.0)
+        heard, duration = self._current
+        within = self._sizes[index] * min(heard / duration, 1.0) if duration > 0 else 0.0
+        self._progress.update(self._task, completed=self._bytes_done + within, **self._fields())
+
+    def close_with(self, summary: Summary) -> None:
+        """Show the last line: counts, and where the results are."""
+        failed = f", {summary.failures} failed ({summary.failures_path})" if summary.failures else ""
+        print(
+            f"{_count(summary.recordings, 'recording')}, {_count(summary.windows, 'window')}{failed}; "
+            f"results in {summary.results}",
+            file=sys.stderr,
+        )
+
+    def _fields(self) -> dict[str, Any]:
+        seconds = self._seconds_done + self._current[0]
+        elapsed = max(time.monotonic() - self._started, 1e-9)
+        return {
+            "files": f"{self._files_done}/{len(self._sizes)}",
+            "audio": f"{seconds / 3600:.2f} h audio",
+            "speed": f"{seconds / elapsed:.0f}x real time",
+        }
+
+    def _show_answer(self, answer: Answer) -> None:
+        line = Text(f"{display_path(answer.audio_path)}, {answer_line(answer, name_channel=True)}")
+        if self._several_queries:
+            line.append(f"  <- {answer.query}", style="dim")
+        line.append(f"  ({_evidence(answer)})", style="dim")
+        self._answers.print(line)
+
+
+class _AudioColumn(ProgressColumn):
+    def render(self, task: Task) -> Text:
+        return Text(f"{task.fields['audio']}, {task.fields['speed']}")
+
+
+class _AnswerConsole(Console):
+    """A console that outlives its reader (``| head``): the run goes on, for its results file."""
+
+    def on_broken_pipe(self) -> None:
+        self.quiet = True
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _evidence(answer: Answer) -> str:
+    scored = [
+        f"{found.common_name} {found.score:.2f}" for found in answer.detections if found.score is not None
+    ]
+    evidence = f"; evidence: {', '.join(scored)}" if scored else ""
+    return f"confidence {answer.confidence:.2f}{evidence}"
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except OSError:
+        return 0

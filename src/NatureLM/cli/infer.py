@@ -1,0 +1,177 @@
+"""``naturelm infer``: ask questions about recordings."""
+
+from __future__ import annotations
+
+from enum import Enum
+from pathlib import Path
+from typing import Annotated, Optional
+
+import typer
+
+EXAMPLES = """\b
+Examples:
+  naturelm infer --audio-path assets --query "What is the common name for the focal species in the audio?"
+  naturelm infer --audio-path card1 --audio-path card2 --query "Caption the audio" --output-path june.jsonl
+  naturelm infer --cfg-path configs/inference.yml --audio-path assets --query "Caption the audio" \\
+      --window-length-seconds 10.0 --hop-length-seconds 10.0
+  naturelm infer --audio-path long.wav --min-evidence 0.5 generation.max_species=3 \\
+      --query "What are the common names for the species in the audio, if any?"
+"""
+
+
+class Device(str, Enum):
+    """Where a model can run."""
+
+    auto = "auto"
+    cpu = "cpu"
+    cuda = "cuda"
+    mps = "mps"
+
+
+def infer(
+    overrides: Annotated[
+        Optional[list[str]],
+        typer.Argument(
+            metavar="KEY=VALUE",
+            help="Settings of the configuration to change, for example generation.num_beams=1.",
+            show_default=False,
+        ),
+    ] = None,
+    cfg_path: Annotated[
+        Optional[Path],
+        typer.Option(
+            metavar="FILE",
+            help="YAML configuration, such as configs/inference.yml; without it, the bundled model's.",
+        ),
+    ] = None,
+    model: Annotated[
+        Optional[str],
+        typer.Option(
+            metavar="NAME",
+            help="bundled, a hub id or a folder, in place of the configuration's model and its fallback.",
+        ),
+    ] = None,
+    audio_path: Annotated[
+        Optional[list[Path]],
+        typer.Option(
+            metavar="PATH", help="Recording, or folder to search with all its subfolders; may be repeated."
+        ),
+    ] = None,
+    query: Annotated[
+        Optional[list[str]],
+        typer.Option(
+            metavar="TEXT", help="What to ask of every window; may be repeated (windows are encoded once)."
+        ),
+    ] = None,
+    output_path: Annotated[
+        Optional[Path],
+        typer.Option(
+            metavar="FILE",
+            help="Results, one JSON object a line. A file named here is replaced only with --overwrite. "
+            "Without this option: inference_output.jsonl, which a run with the same parameters replaces at "
+            "its end, and any other run moves aside first.",
+        ),
+    ] = None,
+    window_length_seconds: Annotated[
+        Optional[float], typer.Option(metavar="SECONDS", help="Length of a window.  [default: 10.0]")
+    ] = None,
+    hop_length_seconds: Annotated[
+        Optional[float],
+        typer.Option(
+            metavar="SECONDS", help="Distance from one window's start to the next.  [default: 10.0]"
+        ),
+    ] = None,
+    batch_size: Annotated[
+        Optional[int],
+        typer.Option(metavar="N", min=1, help="Windows that go through the model together.  [default: 16]"),
+    ] = None,
+    device: Annotated[
+        Optional[Device], typer.Option(help="Where the model runs; auto takes a GPU where there is one.")
+    ] = None,
+    channel: Annotated[
+        Optional[str],
+        typer.Option(
+            metavar="CHANNEL",
+            help="mix (mean of the channels), each, or a channel number from 1.  [default: mix]",
+        ),
+    ] = None,
+    min_evidence: Annotated[
+        Optional[float],
+        typer.Option(
+            metavar="0-1",
+            min=0.0,
+            max=1.0,
+            help="Evidence below which no species is named (bundled model: 0.25).",
+        ),
+    ] = None,
+    max_species: Annotated[
+        Optional[int],
+        typer.Option(metavar="N", min=0, help="Most species named per window (bundled model: 6)."),
+    ] = None,
+    merging_alpha: Annotated[
+        Optional[float],
+        typer.Option(
+            metavar="0-1", min=0.0, max=1.0, help="Factor on the LoRA scaling (models with LoRA only)."
+        ),
+    ] = None,
+    max_new_tokens: Annotated[
+        Optional[int], typer.Option(metavar="N", min=1, help="Longest answer in tokens.  [default: 300]")
+    ] = None,
+    num_beams: Annotated[
+        Optional[int], typer.Option(metavar="N", min=1, help="Beams of the search; 1 is greedy.")
+    ] = None,
+    strict: Annotated[
+        bool, typer.Option("--strict", help="Never fall back to another model than the one asked for.")
+    ] = False,
+    allow_fallback: Annotated[
+        bool,
+        typer.Option(
+            "--allow-fallback", help="Let the bundled model answer if the one asked for cannot be had."
+        ),
+    ] = False,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace the results named by --output-path.")
+    ] = False,
+) -> int:
+    """Ask questions about recordings; print each window's answer and write all to a file.
+
+    Exit status: 0, 1 if any recording failed (the others are answered), 2 for bad usage.
+    """
+    from NatureLM.cli.display import Display
+    from NatureLM.config import GenerationConfig, InferenceConfig, load_config, typed_values
+    from NatureLM.errors import ConfigError
+    from NatureLM.infer.run import RunRequest, run_inference
+
+    if strict and allow_fallback:
+        raise ConfigError("--strict and --allow-fallback exclude each other; leave one out.")
+    options = {
+        "model": model,
+        "device": device.value if device else None,
+        "window_length_seconds": window_length_seconds,
+        "hop_length_seconds": hop_length_seconds,
+        "batch_size": batch_size,
+        "channel": channel,
+        "generation.min_evidence": min_evidence,
+        "generation.max_species": max_species,
+        "generation.merging_alpha": merging_alpha,
+        "generation.max_new_tokens": max_new_tokens,
+        "generation.num_beams": num_beams,
+    }
+    config = load_config(InferenceConfig, cfg_path, overrides or (), options)
+    if strict or (model is not None and not allow_fallback):
+        config = config.model_copy(update={"fallback": None})
+    elif allow_fallback and config.fallback is None:
+        config = config.model_copy(update={"fallback": "bundled"})
+    typed = typed_values(overrides or (), options).get("generation", {})
+    request = RunRequest(
+        config=config,
+        typed=GenerationConfig.model_validate(typed),
+        audio_paths=audio_path or (),
+        queries=query or (),
+        output=output_path,
+        overwrite=overwrite,
+    )
+    with Display(queries=len(request.queries)) as display:
+        summary = run_inference(request, display)
+    display.close_with(summary)
+    return 1 if summary.failures else 0

@@ -1,0 +1,49 @@
+"""``naturelm``: the command and its subcommands."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from typing import Annotated
+
+import typer
+
+from NatureLM import __version__
+from NatureLM.cli import infer, setup, train
+from NatureLM.cli.running import run
+
+app = typer.Typer(no_args_is_help=True, add_completion=False, rich_markup_mode=None)
+app.command("infer", epilog=infer.EXAMPLES)(infer.infer)
+app.command("train", epilog=train.EXAMPLES)(train.train)
+app.command("setup", epilog=setup.EXAMPLES)(setup.setup)
+
+
+def _show_version(asked: bool) -> None:
+    if asked:
+        typer.echo(f"naturelm {__version__}")
+        raise typer.Exit
+
+
+@app.callback(
+    epilog="Example:  naturelm infer --audio-path assets "
+    '--query "What is the common name for the focal species in the audio?"'
+)
+def naturelm(
+    version: Annotated[
+        bool,
+        typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version and exit."),
+    ] = False,
+) -> None:
+    """Ask questions about animal sounds in recordings, in plain language.
+
+    Without a configuration the bundled model answers, on any computer, with nothing to download or log in to.
+    """
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run ``naturelm`` and exit with its status."""
+    sys.exit(run(app, "naturelm", arguments))
+
+
+if __name__ == "__main__":
+    main()

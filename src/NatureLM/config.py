@@ -1,0 +1,251 @@
+"""Settings of a run: YAML file, then key=value overrides, then options, checked key by key."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from rapidfuzz import fuzz
+
+from NatureLM.errors import ConfigError
+
+Device = Literal["auto", "cpu", "cuda", "mps"]
+SectionT = TypeVar("SectionT", bound=BaseModel)
+
+
+class Section(BaseModel):
+    """A part of a configuration; a key that it does not know is an error."""
+
+    model_config = ConfigDict(extra="forbid", validate_default=True, allow_inf_nan=False)
+
+
+class GenerationConfig(Section):
+    """How answers are generated; what is None is left to the model's own default.
+
+    Attributes
+    ----------
+    num_beams : int or None
+        Beams of the search; 1 is greedy.
+    max_new_tokens : int or None
+        Longest answer in tokens.
+    min_evidence : float or None
+        Floor in [0, 1] on the encoder's evidence; below it a species is not named (bundled model).
+    max_species : int or None
+        At most this many species per window, strongest first (bundled model).
+    merging_alpha : float or None
+        Factor in [0, 1] on the LoRA scaling (models with LoRA only).
+    """
+
+    num_beams: int | None = Field(default=None, ge=1)
+    max_new_tokens: int | None = Field(default=None, ge=1)
+    min_evidence: float | None = Field(default=None, ge=0.0, le=1.0)
+    max_species: int | None = Field(default=None, ge=0)
+    merging_alpha: float | None = Field(default=None, ge=0.0, le=1.0)
+
+
+class InferenceConfig(Section):
+    """What ``naturelm infer`` and ``Pipeline(cfg_path=...)`` run with.
+
+    Attributes
+    ----------
+    model : str
+        ``bundled``, a hub id or a folder.
+    fallback : str or None
+        The model that answers when ``model`` cannot be had; None makes that an error.
+    device : {"auto", "cpu", "cuda", "mps"}
+        Where the model runs; ``auto`` takes a GPU where there is one.
+    window_length_seconds, hop_length_seconds : float
+        Length of a window and distance from one window's start to the next.
+    channel : "mix", "each" or int
+        Mean of the channels, every channel by itself, or one channel counted from 1.
+    batch_size : int
+        Windows that go through the model together.
+    generation : GenerationConfig
+        How answers are generated.
+    """
+
+    model: str = "bundled"
+    fallback: str | None = None
+    device: Device = "auto"
+    window_length_seconds: float = Field(default=10.0, gt=0.0)
+    hop_length_seconds: float = Field(default=10.0, gt=0.0)
+    channel: Literal["mix", "each"] | int = "mix"
+    batch_size: int = Field(default=16, ge=1)
+    generation: GenerationConfig = Field(default_factory=GenerationConfig)
+
+    @field_validator("channel", mode="before")
+    @classmethod
+    def _check_channel(cls, value: Any) -> Any:
+        from NatureLM.audio.recording import parse_channel
+
+        try:
+            return parse_channel(value)
+        except ConfigError as error:
+            raise ValueError(str(error)) from None
+
+
+def load_config(
+    section: type[SectionT],
+    path: str | Path | None = None,
+    overrides: Sequence[str] = (),
+    options: Mapping[str, Any] | None = None,
+) -> SectionT:
+    """Read a configuration: defaults, then the file, then ``overrides``, then ``options``.
+
+    Parameters
+    ----------
+    section : type
+        The pydantic model to fill, such as :class:`InferenceConfig`.
+    path : path, optional
+        YAML file; None takes the defaults.
+    overrides : sequence of str
+        ``key=value`` pairs with dotted keys, such as ``generation.num_beams=1``; values are YAML.
+    options : mapping, optional
+        Dotted keys to values; None values are left out.
+
+    Raises
+    ------
+    ConfigError
+        Missing or malformed file, unknown key (the nearest known one is named) or value out of range.
+
+    Examples
+    --------
+    >>> load_config(InferenceConfig, overrides=["generation.num_beams=2"]).generation.num_beams
+    2
+    """
+    layers: list[tuple[str, dict[str, Any]]] = []
+    if path is not None:
+        layers.append((str(path), read_yaml(path)))
+    typed = typed_values(overrides, options)
+    layers.append(("command line", typed))
+
+    merged: dict[str, Any] = {}
+    for source, values in layers:
+        _check_keys(section, values, source)
+        merged = _merge(merged, values)
+    try:
+        return section.model_validate(merged)
+    except ValidationError as error:
+        raise ConfigError(_first_fault(error, path, typed)) from None
+
+
+def read_yaml(path: str | Path) -> dict[str, Any]:
+    """Return the mapping that a YAML file holds (an empty file: an empty mapping).
+
+    Raises
+    ------
+    ConfigError
+        No such file, not YAML, or not a mapping.
+    """
+    path = Path(path)
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ConfigError(f"{path}: no such configuration file; check --cfg-path.") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: cannot be read as a configuration file ({error}).") from None
+    except yaml.YAMLError as error:
+        reason = " ".join(str(error).split())
+        raise ConfigError(f"{path}: is not valid YAML ({reason}).") from None
+    if content is None:
+        return {}
+    if not isinstance(content, dict):
+        raise ConfigError(f"{path}: expected 'key: value' lines, found a {type(content).__name__}.")
+    return content
+
+
+def typed_values(overrides: Sequence[str] = (), options: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """Return ``key=value`` overrides and options as one nested mapping; options win.
+
+    Raises
+    ------
+    ConfigError
+        An override that is not ``key=value``.
+    """
+    nested: dict[str, Any] = {}
+    for override in overrides:
+        key, equals, text = override.partition("=")
+        if not equals or not key.strip():
+            raise ConfigError(f"{override!r}: expected key=value, for example generation.num_beams=1.")
+        try:
+            value = yaml.safe_load(text)
+        except yaml.YAMLError:
+            value = text
+        _set(nested, key.strip(), value)
+    for key, value in (options or {}).items():
+        if value is not None:
+            _set(nested, key, value)
+    return nested
+
+
+def known_keys(section: type[BaseModel], prefix: str = "") -> Iterator[str]:
+    """Yield the dotted keys of a configuration, sections first."""
+    for name, field in section.model_fields.items():
+        yield prefix + name
+        inner = field.annotation
+        if isinstance(inner, type) and issubclass(inner, BaseModel):
+            yield from known_keys(inner, f"{prefix}{name}.")
+
+
+def _set(nested: dict[str, Any], dotted: str, value: Any) -> None:
+    *sections, last = dotted.split(".")
+    for name in sections:
+        inner = nested.setdefault(name, {})
+        if not isinstance(inner, dict):
+            raise ConfigError(f"{dotted}: {name} was given a value and cannot hold keys as well.")
+        nested = inner
+    nested[last] = value
+
+
+def _merge(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
+    merged = dict(below)
+    for key, value in above.items():
+        if isinstance(value, Mapping) and isinstance(merged.get(key), Mapping):
+            merged[key] = _merge(merged[key], value)
+        else:
+            merged[key] = value
+    return merged
+
+
+def _check_keys(section: type[BaseModel], values: Mapping[str, Any], source: str) -> None:
+    known = list(known_keys(section))
+    for dotted in _dotted_keys(section, values):
+        if dotted not in known:
+            nearest = max(known, key=lambda candidate: _likeness(dotted, candidate))
+            raise ConfigError(f"{source}: unknown key '{dotted}'; the nearest known key is '{nearest}'.")
+
+
+def _dotted_keys(section: type[BaseModel], values: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
+    for key, value in values.items():
+        yield f"{prefix}{key}"
+        field = section.model_fields.get(str(key))
+        inner = field.annotation if field else None
+        if isinstance(value, Mapping) and isinstance(inner, type) and issubclass(inner, BaseModel):
+            yield from _dotted_keys(inner, value, f"{prefix}{key}.")
+
+
+def _likeness(key: str, candidate: str) -> float:
+    """Compare whole keys and last parts, so that ``num_beams`` finds ``generation.num_beams``."""
+    last = fuzz.ratio(key.rpartition(".")[2], candidate.rpartition(".")[2])
+    return max(fuzz.ratio(key, candidate), last)
+
+
+def _first_fault(error: ValidationError, path: str | Path | None, typed: Mapping[str, Any]) -> str:
+    fault = error.errors(include_url=False)[0]
+    location = [str(part) for part in fault["loc"]]
+    known = [part for part in location if part.isidentifier()]
+    dotted = ".".join(known)
+    inner: Any = typed
+    for part in known:
+        inner = inner.get(part) if isinstance(inner, Mapping) else None
+    source = "command line" if inner is not None or path is None else str(path)
+    value = fault["input"]
+    shown = "" if isinstance(value, float) and math.isnan(value) else f", got {value!r}"
+    if fault["type"] == "value_error":  # said by a validator of ours, with the value in it
+        return f"{source}: {fault['msg'].removeprefix('Value error, ')}"
+    message = fault["msg"]
+    return f"{source}: {dotted}: {message[0].lower()}{message[1:]}{shown}."

@@ -1,0 +1,100 @@
+"""What a run gives: an answer per window and query, and the recordings that failed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from NatureLM.models.answering import Detection
+
+
+@dataclass(frozen=True)
+class Answer:
+    """The answer to one query about one window of a recording; a row of the results.
+
+    Attributes
+    ----------
+    audio_path : str
+        The recording as it was given (``array 1``, ``array 2``, ... for samples in memory).
+    channel : str
+        ``mix`` or the number of the channel, counted from 1.
+    start_seconds, end_seconds : float
+        The window's place in the recording; the end never exceeds the recording's.
+    query : str
+        The question.
+    output : str
+        The answer in words.
+    confidence : float
+        Geometric mean of the probabilities of the answer's tokens, in [0, 1].
+    mean_logprob : float
+        Mean log-probability of the answer's tokens.
+    model : str
+        Name of the model that answered.
+    recorded_at : str or None
+        Date and time of recording (ISO 8601), if known.
+    site : str or None
+        Place of recording, if known.
+    detections : list of Detection
+        The species that the answer names.
+    """
+
+    audio_path: str
+    channel: str
+    start_seconds: float
+    end_seconds: float
+    query: str
+    output: str
+    confidence: float
+    mean_logprob: float
+    model: str
+    recorded_at: str | None = None
+    site: str | None = None
+    detections: list[Detection] = field(default_factory=list)
+
+    def as_row(self) -> dict[str, Any]:
+        """Return the row that goes into the results, columns in their order, scores to six decimals."""
+        row = asdict(self)
+        row["confidence"] = round(self.confidence, 6)
+        row["mean_logprob"] = round(self.mean_logprob, 6)
+        for detection in row["detections"]:
+            if detection["score"] is not None:
+                detection["score"] = round(detection["score"], 6)
+        return row
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A recording that could not be answered, or only in part.
+
+    Attributes
+    ----------
+    audio_path : str
+        The recording as it was given.
+    reason : str
+        What is wrong with it, in one sentence.
+    """
+
+    audio_path: str
+    reason: str
+
+    def as_row(self) -> dict[str, Any]:
+        """Return the row that goes into the list of failures."""
+        return asdict(self)
+
+
+def answer_line(answer: Answer, *, name_channel: bool = False) -> str:
+    """Return ``#0.00s - 10.00s#: Green Treefrog``; ``name_channel`` adds the channel after the times.
+
+    Examples
+    --------
+    >>> answer_line(Answer("a.wav", "mix", 0.0, 10.0, "Which species?", "Green Treefrog", 0.9, -0.1, "m"))
+    '#0.00s - 10.00s#: Green Treefrog'
+    """
+    channel = f", channel {answer.channel}" if name_channel and answer.channel != "mix" else ""
+    return f"#{answer.start_seconds:.2f}s - {answer.end_seconds:.2f}s{channel}#: {answer.output}"
+
+
+def recording_text(answers: Iterable[Answer], *, name_channel: bool = False) -> str:
+    """Return a recording's answers as text, a line with its line break per window."""
+    return "".join(f"{answer_line(answer, name_channel=name_channel)}\n" for answer in answers)

@@ -1,0 +1,287 @@
+"""The run itself: decode ahead, batch windows across recordings, ask the model, yield in plan order."""
+
+from __future__ import annotations
+
+import logging
+import queue
+import threading
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from NatureLM.audio import (
+    Channel,
+    RecordingInfo,
+    Window,
+    array_windows,
+    probe,
+    recording_windows,
+    ultrasonic_warning,
+)
+from NatureLM.errors import ConfigError, RecordingError
+from NatureLM.infer.answers import Answer, Failure
+from NatureLM.models.answering import AnswerSettings, ModelAnswer
+
+if TYPE_CHECKING:
+    from NatureLM.models import NatureLM
+
+logger = logging.getLogger("NatureLM.infer")
+
+
+@dataclass(frozen=True)
+class Recording:
+    """One recording and what is asked of each of its windows.
+
+    Attributes
+    ----------
+    name : str
+        How answers call it: its path as given, or ``array N``.
+    queries : tuple of str
+        Questions, each asked of every window.
+    path : Path or None
+        The file; None for samples in memory.
+    samples : array or None
+        Samples in memory, as :func:`NatureLM.audio.array_windows` takes them.
+    sample_rate : int or None
+        Rate in Hz of ``samples``.
+    """
+
+    name: str
+    queries: tuple[str, ...]
+    path: Path | None = None
+    samples: npt.NDArray[Any] | None = None
+    sample_rate: int | None = None
+
+
+@dataclass(frozen=True)
+class Opened:
+    """A recording is next in line; ``duration_seconds`` is what its header states."""
+
+    audio_path: str
+    duration_seconds: float
+
+
+@dataclass(frozen=True)
+class Finished:
+    """Every window of a recording that could be decoded has been answered."""
+
+    audio_path: str
+
+
+Event = Opened | Answer | Failure | Finished
+
+
+@dataclass(frozen=True)
+class _Heard:
+    window: Window
+    channel: str
+    waveform: npt.NDArray[np.float32]
+
+
+_Item = tuple[int, "_Heard | Opened | Failure | Finished"]
+
+
+class Engine:
+    """Answers queries about recordings, in the order of the plan, at constant memory.
+
+    Batches hold the windows of the plan one after another, across recordings, so that what shares a
+    batch does not depend on timing. Each window is encoded once, whatever the number of queries.
+
+    Parameters
+    ----------
+    model : NatureLM
+    settings : AnswerSettings
+    window_length_seconds, hop_length_seconds : float
+        Length of a window and distance between the starts of two windows.
+    channel : "mix", "each" or int
+        Mean of the channels, every channel by itself, or one channel counted from 1.
+    batch_size : int
+        Windows that go through the model together.
+
+    Raises
+    ------
+    ConfigError
+        A setting that this model cannot honour.
+    """
+
+    def __init__(
+        self,
+        model: NatureLM,
+        settings: AnswerSettings,
+        *,
+        window_length_seconds: float = 10.0,
+        hop_length_seconds: float = 10.0,
+        channel: Channel = "mix",
+        batch_size: int = 16,
+    ) -> None:
+        check_window(model, window_length_seconds, hop_length_seconds)
+        check_settings(model, settings)
+        self.model = model
+        self.settings = settings
+        self.window_length_seconds = window_length_seconds
+        self.hop_length_seconds = hop_length_seconds
+        self.channel = channel
+        self.batch_size = batch_size
+
+    def run(self, recordings: Sequence[Recording]) -> Iterator[tuple[int, Event]]:
+        """Yield what happens, each with the place of its recording in ``recordings``.
+
+        For each recording: :class:`Opened`, its answers (window by window, queries in order), then
+        :class:`Finished`, or :class:`Failure` once it cannot be read (any further).
+        """
+        batch: list[_Item] = []
+        windows = 0
+        for item in self._decode_ahead(recordings):
+            batch.append(item)
+            windows += isinstance(item[1], _Heard)
+            if windows == self.batch_size:
+                yield from self._answer(recordings, batch)
+                batch, windows = [], 0
+        yield from self._answer(recordings, batch)
+
+    def _answer(self, recordings: Sequence[Recording], batch: Sequence[_Item]) -> Iterator[tuple[int, Event]]:
+        heard = [(index, item) for index, item in batch if isinstance(item, _Heard)]
+        asked = [recordings[index].queries for index, _ in heard]
+        features = self.model.encode_audio([item.waveform for _, item in heard]) if heard else []
+        answered: list[list[ModelAnswer]] = [[] for _ in heard]
+        for turn in range(max((len(queries) for queries in asked), default=0)):
+            rows = [row for row, queries in enumerate(asked) if turn < len(queries)]
+            answers = self.model.answer(
+                [features[row] for row in rows], [asked[row][turn] for row in rows], self.settings
+            )
+            for row, answer in zip(rows, answers, strict=True):
+                answered[row].append(answer)
+
+        rows_in_order = iter(zip(asked, answered, strict=True))
+        for index, item in batch:
+            if not isinstance(item, _Heard):
+                yield index, item
+                continue
+            for query, answer in zip(*next(rows_in_order), strict=True):
+                yield index, self._row(recordings[index].name, item, query, answer)
+
+    def _row(self, name: str, heard: _Heard, query: str, answer: ModelAnswer) -> Answer:
+        return Answer(
+            audio_path=name,
+            channel=heard.channel,
+            start_seconds=heard.window.start_seconds,
+            end_seconds=heard.window.end_seconds,
+            query=query,
+            output=answer.text,
+            confidence=answer.confidence,
+            mean_logprob=answer.mean_logprob,
+            model=self.model.config.name,
+            detections=list(answer.detections),
+        )
+
+    def _decode_ahead(self, recordings: Sequence[Recording]) -> Iterator[_Item]:
+        """Decode in a thread of its own, at most one batch of windows ahead."""
+        ahead: queue.Queue[_Item | BaseException | None] = queue.Queue(maxsize=self.batch_size)
+        stopped = threading.Event()
+
+        def hand_over(item: _Item | BaseException | None) -> None:
+            while not stopped.is_set():
+                try:
+                    ahead.put(item, timeout=0.1)
+                    return
+                except queue.Full:
+                    continue
+
+        def decode() -> None:
+            try:
+                for item in self._decode(recordings):
+                    hand_over(item)
+                    if stopped.is_set():
+                        return
+                hand_over(None)
+            except BaseException as error:  # handed to the thread that asked, which raises it
+                hand_over(error)
+
+        thread = threading.Thread(target=decode, name="decode-ahead", daemon=True)
+        thread.start()
+        try:
+            while (item := ahead.get()) is not None:
+                if isinstance(item, BaseException):
+                    raise item
+                yield item
+        finally:
+            stopped.set()
+            thread.join()
+
+    def _decode(self, recordings: Iterable[Recording]) -> Iterator[_Item]:
+        for index, recording in enumerate(recordings):
+            try:
+                for item in self._decode_one(recording):
+                    yield index, item
+            except (RecordingError, OSError) as error:
+                yield index, Failure(recording.name, _reason(error, recording.name))
+            else:
+                yield index, Finished(recording.name)
+
+    def _decode_one(self, recording: Recording) -> Iterator[_Heard | Opened]:
+        rate = self.model.config.sample_rate
+        length, hop = self.window_length_seconds, self.hop_length_seconds
+        if recording.path is not None:
+            info = probe(recording.path)
+            heard = recording_windows(recording.path, rate, length, hop, self.channel)
+        else:
+            assert recording.samples is not None and recording.sample_rate is not None
+            info = _info(recording.name, recording.samples, recording.sample_rate)
+            windows = array_windows(recording.samples, recording.sample_rate, rate, length, hop)
+            heard = ((window, "mix", waveform) for window, waveform in windows)
+        warning = ultrasonic_warning(info, rate)
+        if warning is not None:
+            logger.warning(warning)
+        yield Opened(recording.name, info.duration_seconds)
+        for window, channel, waveform in heard:
+            yield _Heard(window, channel, waveform)
+
+
+def check_window(model: NatureLM, window_length_seconds: float, hop_length_seconds: float) -> None:
+    """Refuse a window that the model cannot hear whole, and lengths that are not above zero.
+
+    Raises
+    ------
+    ConfigError
+        With the model's limit.
+    """
+    longest = model.config.max_window_seconds
+    if not 0 < window_length_seconds <= longest:
+        raise ConfigError(
+            f"--window-length-seconds {window_length_seconds:g}: the model {model.config.name} hears windows "
+            f"of more than 0 and at most {longest:g} seconds; choose a length within that."
+        )
+    if not 0 < hop_length_seconds < float("inf"):
+        raise ConfigError(
+            f"--hop-length-seconds {hop_length_seconds:g}: expected more than 0 seconds, for example 10."
+        )
+
+
+def check_settings(model: NatureLM, settings: AnswerSettings) -> None:
+    """Refuse settings that the model cannot honour.
+
+    Raises
+    ------
+    ConfigError
+        A merging alpha for a model without LoRA.
+    """
+    if settings.merging_alpha is not None and not model.config.lora:
+        raise ConfigError(
+            f"--merging-alpha: the model {model.config.name} has no LoRA whose weight could be changed; "
+            "leave the option out, or choose a model that has one."
+        )
+
+
+def _info(name: str, samples: npt.NDArray[Any], sample_rate: int) -> RecordingInfo:
+    frames, channels = max(samples.shape, default=0), min(samples.shape[1:], default=1)
+    return RecordingInfo(Path(name), sample_rate, channels, frames, frames / sample_rate)
+
+
+def _reason(error: Exception, name: str) -> str:
+    """Return the error's sentence, with the recording's name in it."""
+    sentence = " ".join(str(error).split()) or type(error).__name__
+    return sentence if Path(name).name in sentence else f"{name}: {sentence}"

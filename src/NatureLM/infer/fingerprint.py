@@ -1,0 +1,44 @@
+"""Short fingerprints of a model and of a set of recordings, to tell whether two runs are the same."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from NatureLM.models import NatureLM
+
+SAMPLED_VALUES = 256
+"""Values taken of each tensor, evenly spaced: training changes all of a tensor, so a few tell."""
+
+
+def model_fingerprint(model: NatureLM) -> str:
+    """Return 16 hexadecimal digits over the model's configuration and weights, the same on any device."""
+    import torch
+
+    digest = hashlib.sha256()
+    config = model.config.to_dict()
+    for fleeting in ("_name_or_path", "transformers_version", "torch_dtype", "dtype"):
+        config.pop(fleeting, None)
+    digest.update(repr(sorted(config.items())).encode())
+    for name, tensor in sorted(model.state_dict().items()):
+        flat = tensor.detach().reshape(-1)
+        digest.update(f"{name} {tuple(tensor.shape)} {tensor.dtype}".encode())
+        if flat.numel():
+            places = torch.linspace(0, flat.numel() - 1, SAMPLED_VALUES, dtype=torch.float64).long()
+            digest.update(flat[places.to(flat.device)].double().cpu().numpy().tobytes())
+    return digest.hexdigest()[:16]
+
+
+def recordings_fingerprint(paths: Iterable[Path]) -> str:
+    """Return 16 hexadecimal digits over the files' paths, sizes and times of change."""
+    digest = hashlib.sha256()
+    for path in paths:
+        try:
+            status = path.stat()
+            digest.update(f"{path} {status.st_size} {status.st_mtime_ns}\n".encode())
+        except OSError:
+            digest.update(f"{path} missing\n".encode())
+    return digest.hexdigest()[:16]

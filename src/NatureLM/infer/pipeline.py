@@ -1,0 +1,252 @@
+"""The Python API: recordings and questions in, text or a stream of answers out."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from NatureLM.audio import Channel
+from NatureLM.config import GenerationConfig, InferenceConfig, load_config
+from NatureLM.errors import ConfigError, RecordingError
+from NatureLM.infer.answers import Answer, Failure, recording_text
+from NatureLM.infer.engine import Engine, Recording
+from NatureLM.infer.notice import show_licence_once
+from NatureLM.infer.settings import answer_settings, answered_by_fallback
+
+if TYPE_CHECKING:
+    from NatureLM.models import NatureLM
+
+Audio = str | os.PathLike[str] | npt.NDArray[Any]
+"""A path, or samples: [samples], [channels, samples] or [samples, channels]."""
+
+
+class Pipeline:
+    r"""Asks a model about recordings.
+
+    Parameters
+    ----------
+    model : NatureLM or str, optional
+        A loaded model (used where it is), ``"bundled"``, a hub id or a folder. Without it the
+        configuration's model, and without a configuration the bundled one.
+    cfg_path : path, optional
+        YAML file such as ``configs/inference.yml``. Its ``fallback`` holds for its own ``model``.
+    device : {"auto", "cpu", "cuda", "mps"}, optional
+        Where a model named here is loaded; the configuration's device unless given.
+    batch_size : int, optional
+        Windows that go through the model together; the configuration's (16) unless given.
+    channel : "mix", "each" or int, optional
+        Mean of the channels, every channel by itself, or one channel counted from 1.
+    num_beams, max_new_tokens, min_evidence, max_species, merging_alpha : optional
+        As in :class:`~NatureLM.models.answering.AnswerSettings`; the configuration's unless given.
+
+    Raises
+    ------
+    ConfigError
+        A configuration or setting is wrong, or the model cannot honour it.
+    ModelUnavailableError, CheckpointError
+        The model cannot be had or loaded.
+
+    Examples
+    --------
+    >>> from NatureLM.infer import Pipeline
+    >>> pipeline = Pipeline()
+    >>> query = "What is the common name for the focal species in the audio?"
+    >>> pipeline(["frog.mp3"], query)  # doctest: +SKIP
+    ['#0.00s - 10.00s#: Green Treefrog\n']
+    """
+
+    def __init__(
+        self,
+        model: NatureLM | str | os.PathLike[str] | None = None,
+        cfg_path: str | os.PathLike[str] | None = None,
+        device: str | None = None,
+        batch_size: int | None = None,
+        *,
+        channel: Channel | None = None,
+        num_beams: int | None = None,
+        max_new_tokens: int | None = None,
+        min_evidence: float | None = None,
+        max_species: int | None = None,
+        merging_alpha: float | None = None,
+    ) -> None:
+        typed: dict[str, Any] = {
+            "num_beams": num_beams,
+            "max_new_tokens": max_new_tokens,
+            "min_evidence": min_evidence,
+            "max_species": max_species,
+            "merging_alpha": merging_alpha,
+        }
+        options: dict[str, Any] = {"device": device, "batch_size": batch_size, "channel": channel}
+        options |= {f"generation.{name}": value for name, value in typed.items()}
+        config = load_config(InferenceConfig, Path(cfg_path) if cfg_path else None, options=options)
+
+        layers = [GenerationConfig(**typed), config.generation]
+        if model is None or isinstance(model, (str, os.PathLike)):
+            from NatureLM.models.loading import load_model
+
+            if model is not None:
+                config = config.model_copy(update={"model": os.fspath(model), "fallback": None})
+            self.model = load_model(config.model, config.device, config.fallback)
+            if answered_by_fallback(config, self.model):
+                del layers[1]
+        else:
+            self.model = model
+        self.settings = answer_settings(self.model, *layers)
+        self.batch_size = config.batch_size
+        self.channel: Channel = config.channel
+        self.window_length_seconds = config.window_length_seconds
+        self.hop_length_seconds = config.hop_length_seconds
+        self._engine()  # says now what the model cannot honour
+        show_licence_once(self.model)
+
+    def __call__(
+        self,
+        audios: Audio | Sequence[Audio],
+        queries: str | Sequence[str],
+        window_length_seconds: float | None = None,
+        hop_length_seconds: float | None = None,
+        input_sample_rate: int | None = None,
+        *,
+        on_failure: Callable[[Failure], None] | None = None,
+    ) -> list[str]:
+        """Answer one query about each recording.
+
+        Parameters
+        ----------
+        audios : path or array, or a sequence of them
+            Recordings. Arrays hold floats in [-1, 1] or integers of 8 to 32 bits, [samples],
+            [channels, samples] or [samples, channels] (the shorter axis is the channels), and are mixed.
+        queries : str or sequence of str
+            One query for all recordings, or one for each.
+        window_length_seconds, hop_length_seconds : float, optional
+            Length of a window and distance between the starts of two windows; the configuration's, and
+            without one 10.0, unless given.
+        input_sample_rate : int, optional
+            Rate in Hz of the arrays; paths know their own.
+        on_failure : callable, optional
+            Told of each recording that cannot be read; the text of that one ends where it failed.
+
+        Returns
+        -------
+        list of str
+            One text per recording, a line ``#0.00s - 10.00s#: Green Treefrog`` per window.
+
+        Raises
+        ------
+        RecordingError
+            A path does not exist (at once), or, without ``on_failure``, a recording cannot be read
+            (after all others are done, naming each: the list could not be trusted to align).
+        ConfigError
+            A window that the model does not hear whole, another number of queries than recordings, or
+            arrays without ``input_sample_rate``.
+        """
+        audios = _as_list(audios)
+        asked = [queries] * len(audios) if isinstance(queries, str) else list(queries)
+        if len(asked) != len(audios):
+            raise ConfigError(
+                f"{len(asked)} queries for {len(audios)} recordings: give one query, or one for each "
+                "recording; to ask several of every recording, use Pipeline.answers."
+            )
+        recordings = self._recordings(audios, [(query,) for query in asked], input_sample_rate)
+        engine = self._engine(window_length_seconds, hop_length_seconds)
+        answers: list[list[Answer]] = [[] for _ in audios]
+        for index, answer in _answers(engine, recordings, on_failure):
+            answers[index].append(answer)
+        return [recording_text(rows, name_channel=self.channel == "each") for rows in answers]
+
+    def answers(
+        self,
+        audios: Audio | Sequence[Audio],
+        queries: str | Sequence[str],
+        window_length_seconds: float | None = None,
+        hop_length_seconds: float | None = None,
+        input_sample_rate: int | None = None,
+        *,
+        on_failure: Callable[[Failure], None] | None = None,
+    ) -> Iterator[Answer]:
+        """Stream answers as they come; every query is asked of every window, which is encoded once.
+
+        Parameters are those of :meth:`__call__`, but for ``queries``: all of them are asked of each
+        recording. Arguments are checked before the first answer is asked for.
+
+        Yields
+        ------
+        Answer
+            Recording by recording, window by window, queries in order.
+
+        Raises
+        ------
+        RecordingError, ConfigError
+            As :meth:`__call__`.
+        """
+        audios = _as_list(audios)
+        asked = (queries,) if isinstance(queries, str) else tuple(queries)
+        recordings = self._recordings(audios, [asked] * len(audios), input_sample_rate)
+        engine = self._engine(window_length_seconds, hop_length_seconds)
+        return (answer for _, answer in _answers(engine, recordings, on_failure))
+
+    def _engine(
+        self, window_length_seconds: float | None = None, hop_length_seconds: float | None = None
+    ) -> Engine:
+        length, hop = window_length_seconds, hop_length_seconds
+        return Engine(
+            self.model,
+            self.settings,
+            window_length_seconds=self.window_length_seconds if length is None else length,
+            hop_length_seconds=self.hop_length_seconds if hop is None else hop,
+            channel=self.channel,
+            batch_size=self.batch_size,
+        )
+
+    def _recordings(
+        self, audios: Sequence[Audio], queries: Sequence[tuple[str, ...]], input_sample_rate: int | None
+    ) -> list[Recording]:
+        recordings = []
+        for number, (audio, asked) in enumerate(zip(audios, queries, strict=True), start=1):
+            if not asked or not all(query.strip() for query in asked):
+                raise ConfigError("A query is empty; ask something, for example 'Caption the audio'.")
+            if isinstance(audio, (str, os.PathLike)):
+                path = Path(audio)
+                if not path.exists():
+                    raise RecordingError(f"{path} does not exist; check the path.")
+                recordings.append(Recording(os.fspath(audio), asked, path=path))
+                continue
+            if input_sample_rate is None or input_sample_rate <= 0:
+                raise ConfigError("Arrays need input_sample_rate, their rate in Hz, for example 48000.")
+            if self.channel != "mix":
+                raise ConfigError(
+                    f"Arrays are mixed to mono, so channel {self.channel!r} cannot be had of them; "
+                    "pass the channel itself."
+                )
+            recordings.append(
+                Recording(f"array {number}", asked, samples=np.asarray(audio), sample_rate=input_sample_rate)
+            )
+        return recordings
+
+
+def _answers(
+    engine: Engine, recordings: Sequence[Recording], on_failure: Callable[[Failure], None] | None
+) -> Iterator[tuple[int, Answer]]:
+    failures: list[Failure] = []
+    for index, event in engine.run(recordings):
+        if isinstance(event, Answer):
+            yield index, event
+        elif isinstance(event, Failure):
+            (on_failure or failures.append)(event)
+    if failures:
+        reasons = " ".join(failure.reason for failure in failures)
+        raise RecordingError(
+            f"{len(failures)} of {len(recordings)} recordings could not be read (pass on_failure to have the "
+            f"others' answers): {reasons}"
+        )
+
+
+def _as_list(audios: Audio | Sequence[Audio]) -> list[Audio]:
+    if isinstance(audios, (str, os.PathLike, np.ndarray)):
+        return [audios]
+    return list(audios)

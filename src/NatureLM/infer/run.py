@@ -1,0 +1,216 @@
+"""A run over files: plan, model, answers into files; what the command line shows is told to an observer."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+from NatureLM import __version__
+from NatureLM.audio import find_recordings
+from NatureLM.config import GenerationConfig, InferenceConfig
+from NatureLM.errors import ConfigError
+from NatureLM.infer.answers import Answer, Failure
+from NatureLM.infer.engine import Engine, Event, Recording
+from NatureLM.infer.fingerprint import model_fingerprint, recordings_fingerprint
+from NatureLM.infer.notice import show_licence_once
+from NatureLM.infer.outputs import RunFiles
+from NatureLM.infer.settings import answer_settings, answered_by_fallback
+
+if TYPE_CHECKING:
+    from NatureLM.models import NatureLM
+
+
+@dataclass(frozen=True)
+class RunRequest:
+    """What is to be done.
+
+    Attributes
+    ----------
+    config : InferenceConfig
+        Everything that a configuration file can say.
+    audio_paths : sequence of Path
+        Files, and folders to be searched.
+    queries : sequence of str
+        All of them are asked of every window.
+    output : Path or None
+        Where the results go; None takes the default.
+    overwrite : bool
+        Whether a named output may be replaced.
+    typed : GenerationConfig
+        The generation settings that the user typed: these hold for a fallback, too.
+    """
+
+    config: InferenceConfig
+    audio_paths: Sequence[Path]
+    queries: Sequence[str]
+    output: Path | None = None
+    overwrite: bool = False
+    typed: GenerationConfig = field(default_factory=GenerationConfig)
+
+
+@dataclass(frozen=True)
+class Summary:
+    """Counts of a finished run, and where its files are (no failures: no such file)."""
+
+    recordings: int
+    windows: int
+    failures: int
+    results: Path
+    failures_path: Path | None
+
+
+class Observer(Protocol):
+    """Told what happens during a run."""
+
+    def say(self, message: str) -> None:
+        """Hear something that the user must know."""
+
+    def planned(self, paths: Sequence[Path]) -> None:
+        """Hear which files will be read, in order."""
+
+    def happened(self, index: int, event: Event) -> None:
+        """Hear an event of the file ``paths[index]``."""
+
+
+def run_inference(request: RunRequest, observer: Observer) -> Summary:
+    """Ask the queries about the files and write the answers; the results say which model gave them.
+
+    Raises
+    ------
+    ConfigError
+        Something asked for is wrong, or cannot be honoured by the model; nothing was done.
+    ModelUnavailableError, CheckpointError
+        The model cannot be had or loaded.
+    """
+    queries = check_queries(request.queries)
+    paths = plan_files(request.audio_paths)
+    files = RunFiles(request.output, overwrite=request.overwrite)
+    engine = _engine(request)
+    observer.say(f"Model: {engine.model.config.name} on {engine.model.device}.")
+    started = _now()
+
+    moved = files.begin(_parameters(request, engine, paths, queries))
+    if moved is not None:
+        observer.say(f"{files.results} held another run; its files are now {moved} and beside it.")
+    observer.planned(paths)
+    recordings = [Recording(str(path), queries, path=path) for path in paths]
+    windows = 0
+    place: tuple[int, str, float] | None = None
+
+    def counts() -> dict[str, Any]:
+        return {
+            "device": str(engine.model.device),
+            "batch_size": engine.batch_size,
+            "started_at": started,
+            "finished_at": _now(),
+            "recordings_planned": len(paths),
+            "windows": windows,
+            "answers": files.answers,
+            "failures": files.failures,
+        }
+
+    try:
+        for index, event in engine.run(recordings):
+            if isinstance(event, Answer):
+                files.write_answer(event)
+                here = (index, event.channel, event.start_seconds)
+                windows += here != place
+                place = here
+            elif isinstance(event, Failure):
+                files.write_failure(event)
+            observer.happened(index, event)
+    except BaseException:
+        partial = files.keep_partial(counts())
+        if partial is not None:
+            observer.say(f"Stopped: the {files.answers} answers so far are kept in {partial}.")
+        raise
+    files.finish(counts())
+    failures_path = files.failures_path() if files.failures else None
+    return Summary(len(paths), windows, files.failures, files.results, failures_path)
+
+
+def plan_files(audio_paths: Sequence[Path]) -> list[Path]:
+    """Return the files to be read, in order.
+
+    Raises
+    ------
+    ConfigError
+        A path does not exist, or there is no recording at all.
+    """
+    if not audio_paths:
+        raise ConfigError("Nothing to listen to: give --audio-path, a file or folder, for example assets.")
+    for path in audio_paths:
+        if not path.exists():
+            raise ConfigError(f"--audio-path {path}: no such file or folder; check the path.")
+    paths = find_recordings(audio_paths)
+    if not paths:
+        folders = ", ".join(str(path) for path in audio_paths)
+        raise ConfigError(
+            f"--audio-path {folders}: no recordings in there; expected files such as .wav, .mp3, .flac, .ogg."
+        )
+    return paths
+
+
+def check_queries(queries: Sequence[str]) -> tuple[str, ...]:
+    """Return the queries, each once.
+
+    Raises
+    ------
+    ConfigError
+        There is none, or one is empty.
+    """
+    if not queries or not all(query.strip() for query in queries):
+        raise ConfigError(
+            "Nothing to ask: give --query, for example "
+            '--query "What is the common name for the focal species in the audio?"'
+        )
+    return tuple(dict.fromkeys(queries))
+
+
+def _engine(request: RunRequest) -> Engine:
+    from NatureLM.models.loading import load_model
+
+    config = request.config
+    model = load_model(config.model, config.device, config.fallback)
+    layers = [request.typed]
+    if not answered_by_fallback(config, model):
+        layers.append(config.generation)
+    engine = Engine(
+        model,
+        answer_settings(model, *layers),
+        window_length_seconds=config.window_length_seconds,
+        hop_length_seconds=config.hop_length_seconds,
+        channel=config.channel,
+        batch_size=config.batch_size,
+    )
+    show_licence_once(model)
+    return engine
+
+
+def _parameters(
+    request: RunRequest, engine: Engine, paths: Sequence[Path], queries: Sequence[str]
+) -> dict[str, Any]:
+    """Return everything that can change an answer: what a second run must share to be the same."""
+    model: NatureLM = engine.model
+    return {
+        "version": __version__,
+        "model": {
+            "requested": request.config.model,
+            "name": model.config.name,
+            "fingerprint": model_fingerprint(model),
+        },
+        "queries": list(queries),
+        "audio_paths": [str(path) for path in request.audio_paths],
+        "recordings_fingerprint": recordings_fingerprint(paths),
+        "window_length_seconds": engine.window_length_seconds,
+        "hop_length_seconds": engine.hop_length_seconds,
+        "channel": engine.channel,
+        "settings": asdict(engine.settings),
+    }
+
+
+def _now() -> str:
+    return datetime.now(timezone.utc).isoformat(timespec="seconds")

@@ -1,0 +1,69 @@
+"""What a model is asked with and what it gives back, for every encoder and adapter alike."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True)
+class Detection:
+    """One species that an answer names.
+
+    Attributes
+    ----------
+    common_name, scientific_name : str
+        Names of the species (``scientific_name`` is empty for sounds that are no animal's).
+    score : float or None
+        Evidence in [0, 1]: the encoder's own score for the bundled model, None where a model has none.
+    """
+
+    common_name: str
+    scientific_name: str
+    score: float | None
+
+
+@dataclass(frozen=True)
+class AnswerSettings:
+    """Everything beside the question that can change an answer.
+
+    Attributes
+    ----------
+    min_evidence : float
+        Floor in [0, 1] on the encoder's evidence; below it a species is not named (bundled model).
+    max_species : int
+        At most this many species per window, strongest first (bundled model).
+    max_new_tokens : int
+        Longest answer in tokens.
+    num_beams : int
+        Beams of the search; 1 is greedy.
+    merging_alpha : float or None
+        Factor on the LoRA scaling (published model); None leaves it at 1.
+    """
+
+    min_evidence: float = 0.25
+    max_species: int = 6
+    max_new_tokens: int = 300
+    num_beams: int = 1
+    merging_alpha: float | None = None
+
+
+@dataclass(frozen=True)
+class ModelAnswer:
+    """A model's answer to one question about one window.
+
+    Attributes
+    ----------
+    text : str
+        The answer in words.
+    confidence : float
+        Geometric mean of the token probabilities, in [0, 1], before any restriction of the choice.
+    mean_logprob : float
+        Mean log-probability of the answer's tokens, before any restriction of the choice.
+    detections : list of Detection
+        The species that the answer names.
+    """
+
+    text: str
+    confidence: float
+    mean_logprob: float
+    detections: list[Detection] = field(default_factory=list)

@@ -1,0 +1,66 @@
+"""What a NatureLM is made of: audio encoder, adapter, language model and prompt."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from transformers import LlamaConfig, PretrainedConfig
+
+
+class NatureLMConfig(PretrainedConfig):
+    """Configuration of a :class:`~NatureLM.models.naturelm.NatureLM`.
+
+    Parameters
+    ----------
+    name : str
+        The model's name, as the rows of results carry it.
+    sample_rate : int
+        Rate in Hz at which the model hears; recordings are resampled once, straight to it.
+    max_window_seconds : float
+        Longest window that the model hears; longer ones are refused, never cut.
+    audio_encoder : dict
+        ``{"type": ..., **options}``; the types are listed in ``NatureLM.models.encoders``.
+    adapter : dict
+        ``{"type": ..., **options}``; the types are listed in ``NatureLM.models.adapters``.
+    text_config : dict or LlamaConfig
+        The language model.
+    prompt_template : str
+        The prompt around a query; ``{query}`` is the query with its ``<AudioHere>``.
+    lowercase_query : bool
+        Whether the language model reads queries in lower case.
+    lora : dict or None
+        Rank, alpha and target modules, where the language model is tuned by LoRA.
+    licence : str
+        Licence of the weights, shown to the user at first use.
+    """
+
+    model_type = "naturelm"
+    sub_configs = {"text_config": LlamaConfig}
+
+    def __init__(
+        self,
+        name: str = "naturelm",
+        sample_rate: int = 16_000,
+        max_window_seconds: float = 10.0,
+        audio_encoder: dict[str, Any] | None = None,
+        adapter: dict[str, Any] | None = None,
+        text_config: dict[str, Any] | LlamaConfig | None = None,
+        prompt_template: str = "{query}",
+        lowercase_query: bool = False,
+        lora: dict[str, Any] | None = None,
+        licence: str = "",
+        **kwargs: Any,
+    ) -> None:
+        self.name = name
+        self.sample_rate = sample_rate
+        self.max_window_seconds = max_window_seconds
+        self.audio_encoder = audio_encoder or {}
+        self.adapter = adapter or {}
+        self.text_config = (
+            text_config if isinstance(text_config, LlamaConfig) else LlamaConfig(**(text_config or {}))
+        )
+        self.prompt_template = prompt_template
+        self.lowercase_query = lowercase_query
+        self.lora = lora
+        self.licence = licence
+        super().__init__(**kwargs)

@@ -1,0 +1,1 @@
+"""Pretrained audio encoders of the bundled model."""

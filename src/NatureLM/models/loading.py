@@ -1,0 +1,202 @@
+"""From a model's name to a model ready to answer: the bundled one, a folder, or a model of the hub."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from NatureLM.errors import CheckpointError, ModelUnavailableError
+
+if TYPE_CHECKING:
+    from NatureLM.models.naturelm import NatureLM
+
+logger = logging.getLogger(__name__)
+
+BUNDLED = "bundled"
+BUNDLED_FOLDER = Path(__file__).parent / "bundled"
+PUBLISHED = "EarthSpeciesProject/NatureLM-audio"
+
+HUB_TIMEOUT_SECONDS = 5.0
+"""How long the hub may take to answer a question about a small file."""
+
+HOW_TO_GET_PUBLISHED = (
+    "To get it, accept the licence of meta-llama/Meta-Llama-3.1-8B-Instruct on huggingface.co, "
+    "run `hf auth login`, and try again with a network connection."
+)
+
+
+def load_model(
+    name_or_path: str | os.PathLike[str] = BUNDLED, device: str = "auto", fallback: str | None = None
+) -> NatureLM:
+    """Load a model and put it on a device, ready to answer.
+
+    Parameters
+    ----------
+    name_or_path : str or path
+        ``"bundled"``, a hub id or a folder.
+    device : {"auto", "cpu", "cuda", "mps"} or another torch device
+        ``"auto"`` takes CUDA or Apple's GPU where there is one.
+    fallback : str or None
+        The model to take, with a warning, if the first cannot be had.
+
+    Returns
+    -------
+    NatureLM
+        In evaluation mode.
+
+    Raises
+    ------
+    ModelUnavailableError
+        If the model cannot be had, and there is no fallback.
+    CheckpointError
+        If its files do not fit together.
+    ConfigError
+        If the device does not exist on this machine.
+    """
+    from NatureLM.models.devices import choose_device
+    from NatureLM.models.naturelm import NatureLM
+
+    chosen = choose_device(device)
+    try:
+        model = NatureLM.from_pretrained(name_or_path)
+    except ModelUnavailableError as error:
+        if fallback is None:
+            raise
+        logger.warning("%s The model %r answers instead.", error, fallback)
+        model = NatureLM.from_pretrained(fallback)
+    return model.eval().to(chosen)
+
+
+@contextmanager
+def quiet_transformers() -> Iterator[None]:
+    """Keep transformers' progress bars and load reports off the user's terminal for a while."""
+    from transformers.utils import logging as transformers_logging
+
+    verbosity = transformers_logging.get_verbosity()
+    bars = transformers_logging.is_progress_bar_enabled()
+    transformers_logging.set_verbosity_error()
+    transformers_logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        transformers_logging.set_verbosity(verbosity)
+        if bars:
+            transformers_logging.enable_progress_bar()
+
+
+def locate_model(name_or_path: str | os.PathLike[str]) -> Path:
+    """Return the folder that holds a model's files, fetched from the hub if need be.
+
+    Raises
+    ------
+    ModelUnavailableError
+        If there is no such folder and the hub does not give the model.
+    CheckpointError
+        If a folder lacks its files.
+    """
+    if os.fspath(name_or_path) == BUNDLED:
+        folder = BUNDLED_FOLDER
+    else:
+        folder = Path(name_or_path)
+    if folder.is_dir():
+        missing = [name for name in ("config.json", "model.safetensors") if not (folder / name).is_file()]
+        if missing:
+            raise CheckpointError(
+                f"The model folder {folder} lacks {' and '.join(missing)}; name a folder that "
+                "`save_pretrained` or `naturelm train` wrote."
+            )
+        return folder
+    name = os.fspath(name_or_path)
+    if name.count("/") != 1 or name.startswith((".", "/", "~")):
+        raise ModelUnavailableError(
+            f"There is no model folder {name!r}; give 'bundled', an existing folder or a hub id "
+            f"such as {PUBLISHED!r}."
+        )
+    return fetch_from_hub(name)
+
+
+def fetch_from_hub(name: str) -> Path:
+    """Return the local folder of a hub model, after a look at its config before any large download.
+
+    Raises
+    ------
+    ModelUnavailableError
+        If the hub does not answer or refuses, or if this version cannot run the model.
+    """
+    from huggingface_hub import hf_hub_download, snapshot_download
+
+    config_file = _ask_hub(
+        name, lambda: hf_hub_download(name, "config.json", etag_timeout=HUB_TIMEOUT_SECONDS)
+    )
+    config = json.loads(Path(config_file).read_text(encoding="utf-8"))
+    if config.get("model_type") != "naturelm":
+        raise ModelUnavailableError(
+            f"The model {name!r} is published in a form that this version cannot run yet; "
+            "use the bundled model (--model bundled)."
+        )
+    return Path(_ask_hub(name, lambda: snapshot_download(name, etag_timeout=HUB_TIMEOUT_SECONDS)))
+
+
+def _ask_hub(name: str, question: Callable[[], str]) -> str:
+    """Return the hub's answer; say in one sentence why there is none."""
+    from huggingface_hub.errors import (
+        EntryNotFoundError,
+        GatedRepoError,
+        LocalEntryNotFoundError,
+        RepositoryNotFoundError,
+    )
+
+    advice = " " + HOW_TO_GET_PUBLISHED if name == PUBLISHED else ""
+    try:
+        return question()
+    except GatedRepoError as error:
+        reason = "its owners have not granted you access"
+        raise ModelUnavailableError(f"The model {name!r} cannot be had: {reason}.{advice}") from error
+    except RepositoryNotFoundError as error:
+        reason = "the hub knows no model of that name, or wants a login"
+        raise ModelUnavailableError(f"The model {name!r} cannot be had: {reason}.{advice}") from error
+    except LocalEntryNotFoundError as error:
+        reason = "the Hugging Face hub cannot be reached from here and no copy is on this machine"
+        raise ModelUnavailableError(f"The model {name!r} cannot be had: {reason}.{advice}") from error
+    except EntryNotFoundError as error:
+        raise ModelUnavailableError(f"The model {name!r} cannot be had: it has no config.json.") from error
+    except Exception as error:
+        reason = f"the Hugging Face hub gave an error ({type(error).__name__})"
+        raise ModelUnavailableError(f"The model {name!r} cannot be had: {reason}.{advice}") from error
+
+
+def finish_loading(model: NatureLM, folder: Path, loading_info: dict[str, Any]) -> NatureLM:
+    """Check that a model was loaded whole, and give it tokenizer, names and frozen encoder.
+
+    Raises
+    ------
+    CheckpointError
+        If keys are missing, unexpected or misshapen, or the tokenizer cannot be read.
+    ModelUnavailableError
+        If the encoder's own files cannot be had.
+    """
+    from transformers import PreTrainedTokenizerFast
+
+    from NatureLM.models.processing import NatureLMProcessor
+    from NatureLM.models.species import SpeciesTable
+
+    problems = [
+        f"{kind.replace('_', ' ')}: {', '.join(sorted(map(str, loading_info.get(kind) or ())))}"
+        for kind in ("missing_keys", "unexpected_keys", "mismatched_keys")
+        if loading_info.get(kind)
+    ]
+    if problems:
+        raise CheckpointError(f"The weights in {folder} do not fit their config ({'; '.join(problems)}).")
+    try:
+        tokenizer = PreTrainedTokenizerFast.from_pretrained(folder)
+    except (OSError, ValueError) as error:
+        raise CheckpointError(f"The tokenizer in {folder} cannot be read: {error}") from error
+    model.attach_processor(NatureLMProcessor(tokenizer, model.config))
+    model.adapter.attach(tokenizer, SpeciesTable.load())
+    model.audio_encoder.load_frozen()
+    return model.eval()

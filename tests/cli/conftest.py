@@ -1,0 +1,60 @@
+"""Commands run as a user runs them, in a folder of their own."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+Naturelm = Callable[..., "subprocess.CompletedProcess[str]"]
+
+
+@pytest.fixture
+def environment(tmp_path: Path) -> dict[str, str]:
+    """Without network, and without the user's own data."""
+    return {
+        **os.environ,
+        "HF_HUB_OFFLINE": "1",
+        "HF_HOME": str(tmp_path / "no-models-here"),
+        "XDG_DATA_HOME": str(tmp_path / "user-data"),
+        "OMP_NUM_THREADS": "1",
+    }
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """The folder that commands run in."""
+    folder = tmp_path / "work"
+    folder.mkdir()
+    return folder
+
+
+@pytest.fixture
+def naturelm(folder: Path, environment: dict[str, str]) -> Naturelm:
+    """Run ``naturelm`` with these arguments."""
+
+    def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-m", "NatureLM.cli.main", *arguments],
+            cwd=folder,
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=300,
+        )
+
+    return run
+
+
+@pytest.fixture
+def noise(folder: Path) -> Path:
+    """Twelve seconds of quiet noise: two windows."""
+    samples = np.random.default_rng(0).normal(0, 0.02, 12 * 16000).astype(np.float32)
+    soundfile.write(folder / "noise.wav", samples, 16000)
+    return Path("noise.wav")

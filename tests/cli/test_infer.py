@@ -1,0 +1,181 @@
+"""``naturelm infer`` from end to end, with the bundled model."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import soundfile
+
+REPOSITORY = Path(__file__).parents[2]
+SHARED_AUDIO = REPOSITORY.parent / "shared" / "audio"
+FOCAL = "What is the common name for the focal species in the audio?"
+
+Naturelm = Callable[..., "subprocess.CompletedProcess[str]"]
+
+
+def rows(path: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+
+
+@pytest.mark.skipif(not SHARED_AUDIO.is_dir(), reason="the real recordings of ../shared/audio are not here")
+def test_folder_of_real_recordings(naturelm: Naturelm, folder: Path) -> None:
+    done = naturelm("infer", "--audio-path", str(SHARED_AUDIO), "--query", FOCAL)
+    assert done.returncode == 1, done.stderr
+
+    answers = rows(folder / "inference_output.jsonl")
+    first = {Path(row["audio_path"]).name: row for row in reversed(answers)}
+    for name, species in {
+        "lazuli_bunting.mp3": "Lazuli Bunting",
+        "green_treefrog.mp3": "Green Treefrog",
+        "sandhill_crane.mp3": "Sandhill Crane",
+        "turtle_dove_16khz.flac": "European Turtle-Dove",
+        "stream_noise.mp3": "None",
+        "jazz_music.mp3": "None",
+    }.items():
+        assert first[name]["output"] == species
+        assert 0.0 < first[name]["confidence"] <= 1.0
+        assert [found["common_name"] for found in first[name]["detections"]] == [species][: species != "None"]
+    frog = first["green_treefrog.mp3"]
+    assert (frog["start_seconds"], frog["channel"], frog["query"]) == (0.0, "mix", FOCAL)
+    assert frog["end_seconds"] <= soundfile.info(SHARED_AUDIO / "green_treefrog.mp3").duration
+
+    assert len(done.stdout.splitlines()) == len(answers)
+    assert f"{SHARED_AUDIO / 'lazuli_bunting.mp3'}, #0.00s - 10.00s#: Lazuli Bunting" in done.stdout
+    (failure,) = rows(folder / "inference_output.jsonl.failures.jsonl")
+    assert Path(failure["audio_path"]).name == "empty_2ch.wav"
+    last = done.stderr.splitlines()[-1]
+    assert last == (
+        f"12 recordings, {len(answers)} windows, 1 failed (inference_output.jsonl.failures.jsonl); "
+        "results in inference_output.jsonl"
+    )
+    assert done.stderr.count("CC BY-NC-SA 4.0") == 1
+    assert "\x1b" not in done.stdout + done.stderr
+
+
+def test_several_queries_windows_and_the_record_of_the_run(
+    naturelm: Naturelm, folder: Path, noise: Path
+) -> None:
+    done = naturelm(
+        *("infer", "--audio-path", str(noise), "--query", "Caption the audio", "--query", FOCAL),
+        *("--window-length-seconds", "5", "--hop-length-seconds", "5", "--min-evidence", "0.6"),
+        *("--output-path", "out.jsonl", "generation.max_species=2"),
+    )
+    assert done.returncode == 0, done.stderr
+    answers = rows(folder / "out.jsonl")
+    assert [(row["start_seconds"], row["end_seconds"], row["query"]) for row in answers] == [
+        (start, end, query)
+        for start, end in [(0.0, 5.0), (5.0, 10.0), (10.0, 12.0)]
+        for query in ["Caption the audio", FOCAL]
+    ]
+    run = json.loads((folder / "out.jsonl.run.json").read_text())
+    assert run["queries"] == ["Caption the audio", FOCAL]
+    assert run["settings"]["min_evidence"] == 0.6 and run["settings"]["max_species"] == 2
+    assert run["window_length_seconds"] == 5.0
+    assert (run["windows"], run["answers"], run["failures"], run["complete"]) == (3, 6, 0, True)
+    assert run["model"]["name"] == answers[0]["model"] and len(run["model"]["fingerprint"]) == 16
+    assert not (folder / "out.jsonl.failures.jsonl").exists()
+
+
+def test_published_command_falls_back_with_a_warning(naturelm: Naturelm, folder: Path, noise: Path) -> None:
+    done = naturelm(
+        *("infer", "--cfg-path", str(REPOSITORY / "configs" / "inference.yml"), "--audio-path", str(noise)),
+        *("--query", "Caption the audio", "--window-length-seconds", "10.0", "--hop-length-seconds", "10.0"),
+    )
+    assert done.returncode == 0, done.stderr
+    (warning,) = [line for line in done.stderr.splitlines() if line.startswith("warning: ")]
+    assert "EarthSpeciesProject/NatureLM-audio" in warning and "bundled" in warning
+    run = json.loads((folder / "inference_output.jsonl.run.json").read_text())
+    assert run["settings"]["num_beams"] == 1 and run["settings"]["merging_alpha"] is None
+    assert {row["model"] for row in rows(folder / "inference_output.jsonl")} == {run["model"]["name"]}
+    assert run["model"]["requested"] == "EarthSpeciesProject/NatureLM-audio"
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["--cfg-path", str(REPOSITORY / "configs" / "inference.yml"), "--strict"],
+        ["--model", "EarthSpeciesProject/NatureLM-audio"],
+    ],
+)
+def test_no_fallback_where_none_is_wanted(
+    arguments: list[str], naturelm: Naturelm, folder: Path, noise: Path
+) -> None:
+    done = naturelm("infer", "--audio-path", str(noise), "--query", FOCAL, *arguments)
+    assert done.returncode == 1
+    assert done.stdout == ""
+    (error,) = done.stderr.splitlines()
+    assert error.startswith("naturelm: error: The model 'EarthSpeciesProject/NatureLM-audio' cannot be had")
+    assert sorted(path.name for path in folder.iterdir()) == ["noise.wav"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--window-length-seconds", "3600"], "--window-length-seconds 3600: the model"),
+        (["--merging-alpha", "0.5"], "--merging-alpha: the model"),
+        (["--cfg-path", str(REPOSITORY / "configs/inference.yml"), "--merging-alpha", "0.5"], "no LoRA"),
+    ],
+)
+def test_what_the_model_cannot_honour_is_bad_usage(
+    arguments: list[str], message: str, naturelm: Naturelm, folder: Path, noise: Path
+) -> None:
+    done = naturelm("infer", "--audio-path", str(noise), "--query", FOCAL, *arguments)
+    assert done.returncode == 2
+    assert message in done.stderr.splitlines()[-1]
+    assert sorted(path.name for path in folder.iterdir()) == ["noise.wav"]
+
+
+def test_second_run_replaces_the_same_and_moves_another_aside(
+    naturelm: Naturelm, folder: Path, noise: Path
+) -> None:
+    first = naturelm("infer", "--audio-path", str(noise), "--query", FOCAL)
+    before = (folder / "inference_output.jsonl").read_bytes()
+    again = naturelm("infer", "--audio-path", str(noise), "--query", FOCAL)
+    assert (first.returncode, again.returncode) == (0, 0)
+    assert "CC BY-NC-SA" in first.stderr and "CC BY-NC-SA" not in again.stderr
+    assert (folder / "inference_output.jsonl").read_bytes() == before
+    assert not (folder / "inference_output.1.jsonl").exists()
+
+    other = naturelm("infer", "--audio-path", str(noise), "--query", "Caption the audio")
+    assert "now inference_output.1.jsonl" in other.stderr
+    assert (folder / "inference_output.1.jsonl").read_bytes() == before
+    assert {row["query"] for row in rows(folder / "inference_output.jsonl")} == {"Caption the audio"}
+
+
+@pytest.mark.skipif(os.name == "nt", reason="POSIX signals")
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_stopped_run_keeps_its_answers(number: int, folder: Path, environment: dict[str, str]) -> None:
+    samples = np.random.default_rng(0).normal(0, 0.02, 1200 * 16000).astype(np.float32)
+    soundfile.write(folder / "long.wav", samples, 16000)
+    arguments = ["infer", "--audio-path", "long.wav", "--query", FOCAL, "--batch-size", "2"]
+    with subprocess.Popen(
+        [sys.executable, "-m", "NatureLM.cli.main", *arguments],
+        cwd=folder,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stdout is not None and process.stderr is not None
+        assert process.stdout.readline().startswith("long.wav, #0.00s - 10.00s#: ")
+        process.send_signal(number)
+        _, error = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "Traceback" not in error
+    kept = rows(folder / "inference_output.jsonl.partial")
+    assert 1 <= len(kept) < 120
+    assert f"the {len(kept)} answers so far are kept in inference_output.jsonl.partial" in error
+    assert sorted(path.name for path in folder.iterdir()) == [
+        "inference_output.jsonl.partial",
+        "inference_output.jsonl.partial.run.json",
+        "long.wav",
+    ]

@@ -1,0 +1,102 @@
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from NatureLM.cli import beans, main
+from NatureLM.cli.running import run
+
+REPOSITORY = Path(__file__).parents[2]
+
+
+def naturelm(*arguments: str) -> int:
+    return run(main.app, "naturelm", arguments)
+
+
+def test_version(capsys: pytest.CaptureFixture[str]) -> None:
+    assert naturelm("--version") == 0
+    assert capsys.readouterr().out == "naturelm 0.1.0\n"
+    assert run(beans.app, "beans", ["--version"]) == 0
+    assert capsys.readouterr().out == "beans 0.1.0\n"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "example"),
+    [
+        (["--help"], "naturelm infer --audio-path assets"),
+        (["infer", "--help"], "--window-length-seconds 10.0 --hop-length-seconds 10.0"),
+        (["train", "--help"], "naturelm train --cfg-path configs/train_bundled.yml"),
+        (["setup", "--help"], "naturelm setup"),
+    ],
+)
+def test_help_shows_examples(arguments: list[str], example: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert naturelm(*arguments) == 0
+    assert example in capsys.readouterr().out
+
+
+def test_help_of_beans_shows_an_example(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(beans.app, "beans", ["--help"]) == 0
+    assert "beans --cfg-path configs/inference.yml --data-path" in capsys.readouterr().out
+
+
+def test_beans_says_that_it_is_not_there_yet(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(beans.app, "beans", []) == 1
+    assert capsys.readouterr().err == (
+        "beans: error: running BEANS-Zero is not in version 0.1.0 yet; "
+        "naturelm infer asks any question of your own recordings.\n"
+    )
+
+
+def test_no_command_shows_the_help(capsys: pytest.CaptureFixture[str]) -> None:
+    assert naturelm() == 2
+    assert "Commands:" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["nothing"], "naturelm: error: No such command 'nothing'. See naturelm --help."),
+        (["train"], "naturelm: error: Missing option '--cfg-path'. See naturelm train --help."),
+        (["train", "--cfg-path", "none.yml"], "naturelm: error: none.yml: no such configuration file"),
+    ],
+)
+def test_bad_usage_is_one_line_and_status_2(
+    arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert naturelm(*arguments) == 2
+    error = capsys.readouterr().err
+    assert error.startswith(message)
+    assert error.count("\n") == 1
+
+
+def test_help_answers_without_heavy_imports() -> None:
+    seen = subprocess.run(
+        [sys.executable, "-X", "importtime", "-m", "NatureLM.cli.main", "--help"],
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stderr
+    imported = {line.rpartition("|")[2].strip() for line in seen.splitlines()}
+    assert "typer" in imported
+    assert imported.isdisjoint({"torch", "transformers", "numpy", "soundfile", "pydantic"})
+
+
+def test_help_answers_in_half_a_second() -> None:
+    def seconds() -> float:
+        started = time.perf_counter()
+        subprocess.run([sys.executable, "-m", "NatureLM.cli.main", "--help"], capture_output=True, check=True)
+        return time.perf_counter() - started
+
+    assert min(seconds() for _ in range(3)) < 0.5
+
+
+@pytest.mark.parametrize(
+    ("script", "shown"), [("infer.py", "--audio-path"), ("beans_zero_inference.py", "--data-path")]
+)
+def test_root_scripts_are_the_commands(script: str, shown: str) -> None:
+    done = subprocess.run(
+        [sys.executable, str(REPOSITORY / script), "--help"], capture_output=True, text=True, check=True
+    )
+    assert shown in done.stdout

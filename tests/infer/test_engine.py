@@ -1,0 +1,174 @@
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+import soundfile
+
+from NatureLM.errors import ConfigError
+from NatureLM.infer.answers import Answer, Failure
+from NatureLM.infer.engine import Engine, Finished, Opened, Recording
+from NatureLM.models.answering import AnswerSettings
+
+if TYPE_CHECKING:
+    from NatureLM.models import NatureLM
+
+FOCAL = "What is the common name for the focal species in the audio?"
+LIST = "What are the common names for the species in the audio, if any?"
+
+
+def an_engine(model: NatureLM, batch_size: int = 16, **options: object) -> Engine:
+    settings = options.pop("settings", AnswerSettings())
+    return Engine(model, settings, batch_size=batch_size, **options)  # type: ignore[arg-type]
+
+
+def recordings(*paths: Path, queries: tuple[str, ...] = (FOCAL,)) -> list[Recording]:
+    return [Recording(str(path), queries, path=path) for path in paths]
+
+
+def test_events_come_in_plan_order(model: NatureLM, make_noise: Callable[..., Path]) -> None:
+    paths = [make_noise("a.wav", 12.0), make_noise("b.flac", 3.0), make_noise("c.wav", 21.0)]
+    events = list(an_engine(model, batch_size=2).run(recordings(*paths, queries=(FOCAL, LIST))))
+
+    assert [index for index, _ in events] == sorted(index for index, _ in events)
+    for index, seconds in enumerate((12.0, 3.0, 21.0)):
+        first, *answers, last = [event for place, event in events if place == index]
+        assert first == Opened(str(paths[index]), seconds)
+        assert last == Finished(str(paths[index]))
+        assert all(isinstance(answer, Answer) for answer in answers)
+    asked = [
+        (Path(event.audio_path).name, event.start_seconds, event.end_seconds, event.query)
+        for _, event in events
+        if isinstance(event, Answer)
+    ]
+    windows = [
+        ("a.wav", 0.0, 10.0),
+        ("a.wav", 10.0, 12.0),
+        ("b.flac", 0.0, 3.0),
+        ("c.wav", 0.0, 10.0),
+        ("c.wav", 10.0, 20.0),
+        ("c.wav", 20.0, 21.0),
+    ]
+    assert asked == [(*window, query) for window in windows for query in (FOCAL, LIST)]
+
+
+def test_batches_are_filled_across_recordings_and_encoded_once(
+    model: NatureLM, make_noise: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sizes: list[int] = []
+    encode = model.encode_audio
+
+    def counting(waveforms: list[np.ndarray]) -> list[object]:
+        sizes.append(len(waveforms))
+        return encode(waveforms)
+
+    monkeypatch.setattr(model, "encode_audio", counting)
+    paths = [make_noise(f"{number}.wav", 3.0, seed=number) for number in range(5)]
+    events = list(an_engine(model, batch_size=2).run(recordings(*paths, queries=(FOCAL, LIST, "Caption it"))))
+    assert sizes == [2, 2, 1]
+    assert sum(isinstance(event, Answer) for _, event in events) == 15
+
+
+def test_answers_do_not_depend_on_the_batch(model: NatureLM, real_audio: Path) -> None:
+    names = ["lazuli_bunting.mp3", "stream_noise.mp3", "osn_birds_10s.wav", "bird_cc0.wav"]
+    asked = recordings(*(real_audio / name for name in names), queries=(LIST, FOCAL))
+    alone, together = (
+        [event for _, event in an_engine(model, batch_size).run(asked) if isinstance(event, Answer)]
+        for batch_size in (1, 4)
+    )
+    assert [answer.output for answer in alone] == [answer.output for answer in together]
+    np.testing.assert_allclose(
+        [answer.mean_logprob for answer in alone], [answer.mean_logprob for answer in together], atol=1e-4
+    )
+
+
+def test_bad_recordings_do_not_stop_the_others(
+    model: NatureLM, make_noise: Callable[..., Path], tmp_path: Path
+) -> None:
+    text = tmp_path / "b_text.wav"
+    text.write_text("this is no sound")
+    damaged = make_noise("c_damaged.wav", 25.0)
+    samples, rate = soundfile.read(damaged, dtype="float32")
+    samples[22 * rate] = np.nan
+    soundfile.write(damaged, samples, rate, subtype="FLOAT")
+    short = make_noise("d_short.wav", 0.2)
+    paths = [make_noise("a.wav", 3.0), text, damaged, short, tmp_path / "gone.wav", make_noise("f.wav", 3.0)]
+
+    events = list(an_engine(model).run(recordings(*paths)))
+    failures = {
+        Path(event.audio_path).name: event.reason for _, event in events if isinstance(event, Failure)
+    }
+    assert list(failures) == ["b_text.wav", "c_damaged.wav", "d_short.wav", "gone.wav"]
+    assert all(name in reason and "\n" not in reason for name, reason in failures.items())
+    assert "22.000 s" in failures["c_damaged.wav"]
+    answered = [
+        (Path(event.audio_path).name, event.end_seconds) for _, event in events if isinstance(event, Answer)
+    ]
+    assert answered == [("a.wav", 3.0), ("c_damaged.wav", 10.0), ("c_damaged.wav", 20.0), ("f.wav", 3.0)]
+
+
+def test_every_channel_by_itself(model: NatureLM, make_noise: Callable[..., Path]) -> None:
+    path = make_noise("stereo.wav", 11.0, channels=2)
+    answers = [
+        event
+        for _, event in an_engine(model, channel="each").run(recordings(path))
+        if isinstance(event, Answer)
+    ]
+    assert [(answer.start_seconds, answer.channel) for answer in answers] == [
+        (0.0, "1"),
+        (0.0, "2"),
+        (10.0, "1"),
+        (10.0, "2"),
+    ]
+
+
+def test_ultrasonic_recordings_are_warned_of_once(
+    model: NatureLM,
+    make_noise: Callable[..., Path],
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("NatureLM.audio.recording._rates_warned_of", set())
+    paths = [make_noise("bat1.wav", 1.0, sample_rate=256000), make_noise("bat2.wav", 1.0, sample_rate=384000)]
+    list(an_engine(model).run(recordings(*paths)))
+    warnings = [record.getMessage() for record in caplog.records if "kHz" in record.getMessage()]
+    assert len(warnings) == 1
+    assert "256 kHz" in warnings[0] and f"{model.config.sample_rate / 2000:g} kHz" in warnings[0]
+
+
+def test_stopping_early_ends_the_decoding(model: NatureLM, make_noise: Callable[..., Path]) -> None:
+    run = an_engine(model, batch_size=1).run(recordings(make_noise("long.wav", 120.0)))
+    next(run)
+    assert "decode-ahead" in {thread.name for thread in threading.enumerate()}
+    run.close()
+    assert "decode-ahead" not in {thread.name for thread in threading.enumerate()}
+
+
+def test_faults_of_the_model_are_not_swallowed(
+    model: NatureLM, make_noise: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(_: object) -> list[object]:
+        raise RuntimeError("out of memory")
+
+    monkeypatch.setattr(model, "encode_audio", fail)
+    with pytest.raises(RuntimeError, match="out of memory"):
+        list(an_engine(model).run(recordings(make_noise("a.wav", 3.0))))
+    assert "decode-ahead" not in {thread.name for thread in threading.enumerate()}
+
+
+def test_window_beyond_the_models_hearing_is_refused(model: NatureLM) -> None:
+    longest = model.config.max_window_seconds
+    an_engine(model, window_length_seconds=longest)
+    with pytest.raises(ConfigError, match=f"--window-length-seconds {longest + 1:g}.* at most {longest:g} s"):
+        an_engine(model, window_length_seconds=longest + 1)
+    with pytest.raises(ConfigError, match="--hop-length-seconds 0"):
+        an_engine(model, hop_length_seconds=0.0)
+
+
+def test_merging_alpha_needs_lora(model: NatureLM) -> None:
+    with pytest.raises(ConfigError, match=r"--merging-alpha.*no LoRA"):
+        an_engine(model, settings=AnswerSettings(merging_alpha=0.5))

@@ -1,0 +1,164 @@
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from itertools import pairwise
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+import soundfile
+
+from NatureLM.errors import ConfigError, RecordingError
+from NatureLM.infer import Answer, Failure, Pipeline
+
+if TYPE_CHECKING:
+    from NatureLM.models import NatureLM
+
+FOCAL = "What is the common name for the focal species in the audio?"
+LIST = "What are the common names for the species in the audio, if any?"
+
+
+@pytest.fixture
+def pipeline(model: NatureLM) -> Pipeline:
+    return Pipeline(model=model)
+
+
+@pytest.mark.parametrize(
+    ("name", "species"),
+    [
+        ("lazuli_bunting.mp3", "Lazuli Bunting"),
+        ("green_treefrog.mp3", "Green Treefrog"),
+        ("sandhill_crane.mp3", "Sandhill Crane"),
+        ("turtle_dove_16khz.flac", "European Turtle-Dove"),
+        ("stream_noise.mp3", "None"),
+    ],
+)
+def test_real_recordings_are_named_rightly(
+    pipeline: Pipeline, real_audio: Path, name: str, species: str
+) -> None:
+    (text,) = pipeline([str(real_audio / name)], FOCAL)
+    first = text.splitlines()[0]
+    assert first.startswith("#0.00s - ")
+    assert first.endswith(f"s#: {species}")
+
+
+def test_published_example(model: NatureLM, real_audio: Path) -> None:
+    model = model.eval().to("cpu")
+    pipeline = Pipeline(model=model)
+    audios = [str(real_audio / "green_treefrog.mp3")]
+    queries = ["What is the common name for the focal species in the audio? Answer:"]
+    results = pipeline(audios, queries, window_length_seconds=10.0, hop_length_seconds=10.0)
+    assert results == ["#0.00s - 9.98s#: Green Treefrog\n"]
+
+
+def test_a_text_per_recording_and_a_line_per_window(
+    pipeline: Pipeline, make_noise: Callable[..., Path]
+) -> None:
+    texts = pipeline([make_noise("a.wav", 25.0), str(make_noise("b.wav", 4.0))], [FOCAL, LIST])
+    assert [[line.partition("#: ")[0] for line in text.splitlines()] for text in texts] == [
+        ["#0.00s - 10.00s", "#10.00s - 20.00s", "#20.00s - 25.00s"],
+        ["#0.00s - 4.00s"],
+    ]
+    assert all(text.endswith("\n") for text in texts)
+
+
+def test_windows_and_hops_are_as_asked(pipeline: Pipeline, make_noise: Callable[..., Path]) -> None:
+    (text,) = pipeline([make_noise("a.wav", 10.0)], FOCAL, window_length_seconds=4.0, hop_length_seconds=3.0)
+    assert [line.partition("#: ")[0] for line in text.splitlines()] == [
+        "#0.00s - 4.00s",
+        "#3.00s - 7.00s",
+        "#6.00s - 10.00s",
+    ]
+
+
+def test_arrays_of_any_rate_are_answered_as_their_files(pipeline: Pipeline, real_audio: Path) -> None:
+    path = real_audio / "lazuli_bunting.mp3"
+    samples, rate = soundfile.read(path, dtype="float32")
+    from_file = list(pipeline.answers(path, FOCAL))
+    from_array = list(pipeline.answers(samples, FOCAL, input_sample_rate=rate))
+    assert [answer.output for answer in from_array] == [answer.output for answer in from_file]
+    assert {answer.audio_path for answer in from_array} == {"array 1"}
+
+
+def test_answers_stream_every_query_of_every_window(
+    pipeline: Pipeline, make_noise: Callable[..., Path]
+) -> None:
+    answers = pipeline.answers([make_noise("a.wav", 12.0)], [FOCAL, LIST])
+    assert isinstance(answers, Iterator)
+    rows = list(answers)
+    assert all(isinstance(row, Answer) and row.model == pipeline.model.config.name for row in rows)
+    assert [(row.start_seconds, row.query) for row in rows] == [
+        (0.0, FOCAL),
+        (0.0, LIST),
+        (10.0, FOCAL),
+        (10.0, LIST),
+    ]
+
+
+def test_higher_floor_never_names_more(pipeline: Pipeline, model: NatureLM, real_audio: Path) -> None:
+    path = real_audio / "osn_birds_10s.wav"
+    named = []
+    for floor in (0.01, 0.1, 0.25, 0.5, 0.9, 1.0):
+        (answer,) = Pipeline(model=model, min_evidence=floor, max_species=10).answers(path, LIST)
+        assert all(found.score is not None and found.score >= floor for found in answer.detections)
+        named.append({found.scientific_name for found in answer.detections})
+    assert all(higher <= lower for lower, higher in pairwise(named))
+    assert named[0] and not named[-1]
+
+
+def test_broken_recording_is_raised_after_the_others(
+    pipeline: Pipeline, make_noise: Callable[..., Path], tmp_path: Path
+) -> None:
+    (tmp_path / "text.wav").write_text("no sound")
+    audios = [tmp_path / "text.wav", make_noise("a.wav", 3.0)]
+    stream = pipeline.answers(audios, FOCAL)
+    assert next(stream).audio_path == str(audios[1])
+    with pytest.raises(RecordingError, match=r"1 of 2 recordings could not be read.*text\.wav"):
+        next(stream)
+
+    failures: list[Failure] = []
+    texts = pipeline(audios, FOCAL, on_failure=failures.append)
+    assert texts[0] == "" and texts[1].startswith("#0.00s - 3.00s#: ")
+    assert [failure.audio_path for failure in failures] == [str(audios[0])]
+
+
+def test_wrong_arguments_are_said_at_once(
+    pipeline: Pipeline, model: NatureLM, make_noise: Callable[..., Path], tmp_path: Path
+) -> None:
+    path = make_noise("a.wav", 3.0)
+    silence = np.zeros(16000, dtype=np.float32)
+    with pytest.raises(RecordingError, match=r"gone\.wav does not exist"):
+        pipeline.answers([path, tmp_path / "gone.wav"], FOCAL)
+    with pytest.raises(ConfigError, match="2 queries for 1 recordings"):
+        pipeline([path], [FOCAL, LIST])
+    with pytest.raises(ConfigError, match="input_sample_rate"):
+        pipeline([silence], FOCAL)
+    with pytest.raises(ConfigError, match="query is empty"):
+        pipeline([path], " ")
+    with pytest.raises(ConfigError, match="--window-length-seconds 3600"):
+        pipeline([path], FOCAL, window_length_seconds=3600)
+    with pytest.raises(ConfigError, match="channel 2 cannot be had"):
+        Pipeline(model=model, channel=2)([silence], FOCAL, input_sample_rate=16000)
+    with pytest.raises(ConfigError, match=r"generation\.min_evidence"):
+        Pipeline(model=model, min_evidence=1.5)
+    with pytest.raises(ConfigError, match="merging"):
+        Pipeline(model=model, merging_alpha=0.5)
+
+
+def test_configuration_gives_windows_and_settings(
+    model: NatureLM, make_noise: Callable[..., Path], tmp_path: Path
+) -> None:
+    cfg = tmp_path / "run.yml"
+    cfg.write_text("window_length_seconds: 2.0\nhop_length_seconds: 2.0\ngeneration: {min_evidence: 0.7}\n")
+    pipeline = Pipeline(model=model, cfg_path=cfg, batch_size=3)
+    assert (pipeline.settings.min_evidence, pipeline.batch_size) == (0.7, 3)
+    (text,) = pipeline([make_noise("a.wav", 4.0)], FOCAL)
+    assert text.count("\n") == 2
+
+
+def test_unknown_model_is_an_error_that_names_it(tmp_path: Path) -> None:
+    from NatureLM.errors import ModelUnavailableError
+
+    with pytest.raises(ModelUnavailableError, match="no-such-folder"):
+        Pipeline(model=str(tmp_path / "no-such-folder"))

@@ -1,0 +1,107 @@
+"""Models by name: the bundled one, folders good and bad, the hub."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from NatureLM.errors import CheckpointError, ConfigError, ModelUnavailableError
+from NatureLM.models.loading import BUNDLED_FOLDER, load_model, locate_model
+from NatureLM.models.naturelm import NatureLM
+
+FILES = ("config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json")
+
+
+@pytest.fixture
+def copy(tmp_path: Path) -> Path:
+    """The bundled model in a folder of its own."""
+    for name in FILES:
+        shutil.copy(BUNDLED_FOLDER / name, tmp_path / name)
+    return tmp_path
+
+
+def test_bundled_model_is_small_and_knows_its_limits() -> None:
+    assert (BUNDLED_FOLDER / "model.safetensors").stat().st_size <= 40e6
+    model = NatureLM.from_pretrained("bundled")
+    assert not model.training
+    assert model.config.name == "naturelm-lite"
+    assert model.config.sample_rate == 48_000
+    assert model.config.max_window_seconds == 30.0
+    assert model.config.licence == "CC BY-NC-SA 4.0"
+    assert all(parameter.dtype == torch.float32 for parameter in model.parameters())
+
+
+def test_a_folder_gives_the_same_weights_as_its_file(copy: Path) -> None:
+    model = load_model(copy, device="cpu")
+    stored = load_file(copy / "model.safetensors")
+    name = "adapter.token_map.weight"
+    assert torch.equal(model.state_dict()[name], stored[name].float())
+
+
+def test_save_and_load_again(tmp_path: Path) -> None:
+    model = NatureLM.from_pretrained("bundled")
+    model.save_pretrained(tmp_path)
+    model.processor.tokenizer.save_pretrained(tmp_path)
+    again = NatureLM.from_pretrained(tmp_path)
+    assert not any("frozen" in name for name in load_file(tmp_path / "model.safetensors"))
+    for name, tensor in model.state_dict().items():
+        assert torch.equal(tensor, again.state_dict()[name]), name
+
+
+def test_missing_and_unexpected_weights_are_named(copy: Path) -> None:
+    weights = load_file(copy / "model.safetensors")
+    weights["adapter.extra.weight"] = weights.pop("adapter.token_map.weight")
+    save_file(weights, copy / "model.safetensors", metadata={"format": "pt"})
+    with pytest.raises(CheckpointError) as caught:
+        NatureLM.from_pretrained(copy)
+    assert "missing keys: adapter.token_map.weight" in str(caught.value)
+    assert "unexpected keys: adapter.extra.weight" in str(caught.value)
+
+
+def test_a_damaged_file_is_a_checkpoint_error(copy: Path) -> None:
+    (copy / "model.safetensors").write_bytes(b"not weights")
+    with pytest.raises(CheckpointError, match=r"model.safetensors|cannot be read"):
+        NatureLM.from_pretrained(copy)
+
+
+def test_a_folder_without_weights_is_named(tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError, match=r"lacks config.json and model.safetensors"):
+        locate_model(tmp_path)
+
+
+def test_an_unknown_name_is_unavailable() -> None:
+    with pytest.raises(ModelUnavailableError, match="There is no model folder 'nowhere'"):
+        locate_model("nowhere")
+
+
+def test_offline_hub_is_said_with_what_to_do(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+    with pytest.raises(ModelUnavailableError, match="hf auth login"):
+        NatureLM.from_pretrained("EarthSpeciesProject/NatureLM-audio")
+
+
+def test_fallback_answers_with_a_warning(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+    model = load_model("EarthSpeciesProject/NatureLM-audio", device="cpu", fallback="bundled")
+    assert model.config.name == "naturelm-lite"
+    assert len(caplog.messages) == 1
+    assert "'bundled' answers instead" in caplog.messages[0]
+
+
+def test_unknown_device_is_a_config_error() -> None:
+    with pytest.raises(ConfigError, match="use auto, cpu, cuda or mps"):
+        load_model("bundled", device="gpu9")
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has CUDA")
+def test_absent_device_is_a_config_error() -> None:
+    with pytest.raises(ConfigError, match="not available on this machine"):
+        load_model("bundled", device="cuda")

@@ -1,0 +1,142 @@
+"""Training sees the model as answering does, and resumes where it stopped."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from NatureLM.models.naturelm import NatureLM
+from NatureLM.training.backgrounds import background_bank
+from NatureLM.training.batches import IGNORED, ExampleStream, collate, encode_example
+from NatureLM.training.evidence import BackgroundBank, EvidenceMaker
+from NatureLM.training.settings import BundledTrainingConfig
+from NatureLM.training.tasks import TaskMaker
+from NatureLM.training.trainer import answer_logits, embed_batch, schedule, validate
+
+SOUNDS = np.array([0])
+
+
+@pytest.fixture(scope="module")
+def model() -> NatureLM:
+    return NatureLM.from_pretrained(__import__("os").environ.get("NLM_TEST","bundled"))
+
+
+@pytest.fixture(scope="module")
+def evidence(model: NatureLM) -> EvidenceMaker:
+    encoder = model.audio_encoder.frozen
+    bank = background_bank(encoder, windows=6, seed=5)
+    sounds = [species.class_index for species in model.adapter.table.species if not species.is_animal]
+    return EvidenceMaker(encoder.head_weight.numpy(), encoder.head_bias.numpy(), bank, np.array(sounds))
+
+
+def test_batches_embed_prompts_as_answering_does(model: NatureLM, evidence: EvidenceMaker) -> None:
+    tasks = TaskMaker(model.adapter, model.adapter.table)
+    rng = np.random.default_rng(3)
+    for logits in evidence.windows(6, rng):
+        for task in ("focal_common", "which_of", "is_species", "list_both", "caption_plain"):
+            example = tasks.example(logits, rng, task=task)
+            rows, _, answer = encoded = encode_example(example, model.processor)
+            with torch.inference_mode():
+                trained = embed_batch(model, collate([encoded]))[0]
+                asked, mask = model.embed_prompts([example.query], [[example.context]])
+            assert mask.all()
+            prompt_length = len(rows) - (len(answer) - 1)
+            assert asked.shape[1] == prompt_length
+            torch.testing.assert_close(trained[:prompt_length], asked[0], atol=1e-6, rtol=0)
+
+
+def test_labels_are_the_answer_one_step_ahead(model: NatureLM, evidence: EvidenceMaker) -> None:
+    tasks = TaskMaker(model.adapter, model.adapter.table)
+    rng = np.random.default_rng(4)
+    logits = evidence.windows(1, rng)[0]
+    example = tasks.example(logits, rng, task="caption_plain")
+    batch = collate([encode_example(example, model.processor)])
+    labels = batch.labels[0][batch.labels[0] != IGNORED].tolist()
+    tokenizer = model.processor.tokenizer
+    assert tokenizer.decode(labels, skip_special_tokens=False) == example.answer + tokenizer.eos_token
+    first = int((batch.labels[0] != IGNORED).nonzero()[0])
+    assert batch.tokens[0, first, 0] == tokenizer.convert_tokens_to_ids("<|assistant|>")
+    assert batch.tokens[0, first + 1 :, 0].tolist() == labels[:-1]
+
+
+def test_chunks_do_not_depend_on_what_came_before(model: NatureLM, evidence: EvidenceMaker) -> None:
+    tasks = TaskMaker(model.adapter, model.adapter.table)
+    stream = ExampleStream(evidence, tasks, model.processor, batch_size=64, seed=7)
+    stream.chunk_windows = 32
+    first, again = stream.chunk(5), stream.chunk(5)
+    other = stream.chunk(6)
+    assert all(torch.equal(a.tokens, b.tokens) for a, b in zip(first, again, strict=True))
+    assert not torch.equal(first[0].tokens[:, :5], other[0].tokens[:, :5])
+
+
+def test_bundled_model_answers_fresh_evidence_exactly(model: NatureLM, evidence: EvidenceMaker) -> None:
+    tasks = TaskMaker(model.adapter, model.adapter.table)
+    rng = np.random.default_rng(11)
+    groups = {}
+    for task in ("focal_common", "list_common", "caption_plain"):
+        encoded = [
+            encode_example(tasks.example(logits, rng, task=task), model.processor)
+            for logits in evidence.windows(100, rng)
+        ]
+        groups[task] = [collate(encoded)]
+    shares = validate(model, groups, torch.device("cpu"))
+    model.eval()
+    assert min(shares.values()) >= 0.9, shares
+
+
+def test_weights_of_a_long_answer_count_less_each(model: NatureLM, evidence: EvidenceMaker) -> None:
+    tasks = TaskMaker(model.adapter, model.adapter.table)
+    rng = np.random.default_rng(4)
+    logits = evidence.windows(1, rng)[0]
+    example = tasks.example(logits, rng, task="caption_plain")
+    batch = collate([encode_example(example, model.processor)])
+    _, labels, weights = answer_logits(model, batch)
+    assert weights.tolist() == pytest.approx([len(labels) ** -0.5] * len(labels))
+
+
+def test_learning_rate_warms_up_stays_and_falls_to_zero() -> None:
+    settings = BundledTrainingConfig(steps=1000, warmup_steps=100, decay_share=0.4)
+    assert schedule(0, settings) == pytest.approx(0.01)
+    assert schedule(300, settings) == 1.0
+    assert schedule(800, settings) == pytest.approx(0.5)
+    assert schedule(1000, settings) == 0.0
+
+
+@pytest.mark.slow
+def test_training_from_nothing_learns_and_resumes(tmp_path: Path) -> None:
+    from NatureLM.training.bundled import train
+
+    settings = BundledTrainingConfig(
+        output_path=tmp_path,
+        vocabulary_size=1000,
+        hidden_size=64,
+        layers=2,
+        heads=2,
+        feed_forward_size=128,
+        background_windows=8,
+        batch_size=32,
+        steps=20,
+        log_every=5,
+        validate_every=10,
+        validation_windows=8,
+        checkpoint_every=10,
+    )
+    train(settings)
+    finished = train(settings.model_copy(update={"steps": 40}))
+    log = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
+    losses = {line["step"]: line["loss"] for line in log if "loss" in line}
+    assert sorted(losses) == [5, 10, 15, 20, 25, 30, 35, 40]
+    assert losses[40] < losses[5] - 1.0
+    assert NatureLM.from_pretrained(finished).config.name == "naturelm-lite"
+
+
+def test_bank_with_too_few_directions_still_gives_moves() -> None:
+    rng = np.random.default_rng(0)
+    weight = rng.normal(size=(50, 16)).astype(np.float32)
+    bank = BackgroundBank(np.abs(rng.normal(size=(2, 4, 16))).astype(np.float32))
+    maker = EvidenceMaker(weight, np.full(50, -3, np.float32), bank, SOUNDS)
+    assert np.isfinite(maker.directions).all()
