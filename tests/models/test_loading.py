@@ -105,3 +105,16 @@ def test_unknown_device_is_a_config_error() -> None:
 def test_absent_device_is_a_config_error() -> None:
     with pytest.raises(ConfigError, match="not available on this machine"):
         load_model("bundled", device="cuda")
+
+
+def test_a_model_in_the_hubs_cache_loads_offline(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    repository = tmp_path / "models--someone--lite"
+    snapshot = repository / "snapshots" / "0123456789abcdef0123456789abcdef01234567"
+    snapshot.mkdir(parents=True)
+    for name in FILES:
+        shutil.copy(BUNDLED_FOLDER / name, snapshot / name)
+    (repository / "refs").mkdir()
+    (repository / "refs" / "main").write_text(snapshot.name)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+    assert NatureLM.from_pretrained("someone/lite").config.name == "naturelm-lite"

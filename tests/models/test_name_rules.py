@@ -76,9 +76,7 @@ def test_beams_share_their_row(tokenizer) -> None:  # type: ignore[no-untyped-de
     common = tokenizer.convert_tokens_to_ids("<common>")
     ids = torch.full((4, 1), common)
     scores = rules(ids, torch.zeros(4, len(tokenizer)))
-    allowed = [
-        tokenizer.convert_ids_to_tokens(torch.nonzero(row == 0).flatten().tolist()) for row in scores
-    ]
+    allowed = [tokenizer.convert_ids_to_tokens(torch.nonzero(row == 0).flatten().tolist()) for row in scores]
     first_of_mallard = tokenizer.tokenize("Mallard")[:1]
     assert allowed == [["Great"], ["Great"], first_of_mallard, first_of_mallard]
 

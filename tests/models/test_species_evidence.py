@@ -97,9 +97,7 @@ def test_many_options_keep_within_the_slots() -> None:
     options = [TABLE[index].common_name for index in range(0, 400, 10)]
     chosen = choose(window(), query="which of these? " + ", ".join(options))
     assert len(chosen) == MAX_WEAK_SLOTS
-    present = choose(
-        window(**{name.replace(" ", "_"): 3.0 for name in options}), query=", ".join(options)
-    )
+    present = choose(window(**{name.replace(" ", "_"): 3.0 for name in options}), query=", ".join(options))
     assert len(present) == MAX_SLOTS
 
 

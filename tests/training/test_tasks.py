@@ -10,7 +10,7 @@ from NatureLM.models.answering import AnswerSettings
 from NatureLM.models.naturelm import NatureLM
 from NatureLM.models.species import SpeciesTable
 from NatureLM.models.species_evidence import ClassEvidence, State
-from NatureLM.training.tasks import TASK_SHARES, UNKNOWN, TaskMaker, caption, with_article
+from NatureLM.training.tasks import TASK_SHARES, UNHEARD_ANIMALS, UNKNOWN, TaskMaker, caption, with_article
 
 TABLE = SpeciesTable.load()
 
@@ -117,6 +117,11 @@ def test_option_lists_hold_right_and_wrong_ones(maker: TaskMaker) -> None:
 def test_held_out_wordings_are_not_trained(maker: TaskMaker) -> None:
     for splits in maker.wordings.values():
         assert not set(splits["train"]) & set(splits["held_out"])
+
+
+def test_unheard_animals_are_no_classes() -> None:
+    for animals in UNHEARD_ANIMALS.values():
+        assert [name for name in animals if TABLE.mentions(name)] == []
 
 
 def test_articles() -> None:

@@ -22,7 +22,7 @@ SOUNDS = np.array([0])
 
 @pytest.fixture(scope="module")
 def model() -> NatureLM:
-    return NatureLM.from_pretrained(__import__("os").environ.get("NLM_TEST","bundled"))
+    return NatureLM.from_pretrained("bundled")
 
 
 @pytest.fixture(scope="module")

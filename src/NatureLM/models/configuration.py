@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 from transformers import LlamaConfig, PretrainedConfig
 
@@ -35,7 +35,7 @@ class NatureLMConfig(PretrainedConfig):
     """
 
     model_type = "naturelm"
-    sub_configs = {"text_config": LlamaConfig}
+    sub_configs: ClassVar[dict[str, Any]] = {"text_config": LlamaConfig}
 
     def __init__(
         self,

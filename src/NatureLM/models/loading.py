@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -89,6 +89,24 @@ def quiet_transformers() -> Iterator[None]:
             transformers_logging.enable_progress_bar()
 
 
+@contextmanager
+def damage_named(folder: Path) -> Iterator[None]:
+    """Turn what transformers and safetensors raise over damaged files into one sentence.
+
+    Raises
+    ------
+    CheckpointError
+        With the folder and the reason.
+    """
+    from safetensors import SafetensorError
+
+    try:
+        yield
+    except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise CheckpointError(f"The model in {folder} cannot be read: {reason}") from error
+
+
 def locate_model(name_or_path: str | os.PathLike[str]) -> Path:
     """Return the folder that holds a model's files, fetched from the hub if need be.
 
@@ -128,22 +146,33 @@ def fetch_from_hub(name: str) -> Path:
     ModelUnavailableError
         If the hub does not answer or refuses, or if this version cannot run the model.
     """
-    from huggingface_hub import hf_hub_download, snapshot_download
+    from huggingface_hub import HfApi, hf_hub_download, snapshot_download
+    from huggingface_hub.errors import HfHubHTTPError
 
-    config_file = _ask_hub(
-        name, lambda: hf_hub_download(name, "config.json", etag_timeout=HUB_TIMEOUT_SECONDS)
+    try:
+        # One question without retries: whoever is offline is told so within seconds.
+        HfApi().model_info(name, timeout=HUB_TIMEOUT_SECONDS)
+        reachable = True
+    except HfHubHTTPError as error:
+        raise _unavailable(name, error) from error
+    except Exception as error:  # the client raises its transport's own errors
+        logger.debug("The hub was not reached: %s", error)
+        reachable = False
+    try:
+        config_file = hf_hub_download(name, "config.json", local_files_only=not reachable)
+        config = json.loads(Path(config_file).read_text(encoding="utf-8"))
+        if config.get("model_type") == "naturelm":
+            return Path(snapshot_download(name, local_files_only=not reachable))
+    except Exception as error:
+        raise _unavailable(name, error) from error
+    raise ModelUnavailableError(
+        f"The model {name!r} is published in a form that this version cannot run yet; "
+        "use the bundled model (--model bundled)."
     )
-    config = json.loads(Path(config_file).read_text(encoding="utf-8"))
-    if config.get("model_type") != "naturelm":
-        raise ModelUnavailableError(
-            f"The model {name!r} is published in a form that this version cannot run yet; "
-            "use the bundled model (--model bundled)."
-        )
-    return Path(_ask_hub(name, lambda: snapshot_download(name, etag_timeout=HUB_TIMEOUT_SECONDS)))
 
 
-def _ask_hub(name: str, question: Callable[[], str]) -> str:
-    """Return the hub's answer; say in one sentence why there is none."""
+def _unavailable(name: str, error: Exception) -> ModelUnavailableError:
+    """Return the error that says in one sentence why the hub did not give a model."""
     from huggingface_hub.errors import (
         EntryNotFoundError,
         GatedRepoError,
@@ -151,23 +180,22 @@ def _ask_hub(name: str, question: Callable[[], str]) -> str:
         RepositoryNotFoundError,
     )
 
+    reasons: list[tuple[type[Exception], str]] = [
+        (GatedRepoError, "its owners have not granted you access"),
+        (RepositoryNotFoundError, "the hub knows no model of that name, or wants a login"),
+        (
+            LocalEntryNotFoundError,
+            "the Hugging Face hub cannot be reached from here and no copy is on this machine",
+        ),
+        (EntryNotFoundError, "it has no config.json"),
+        (json.JSONDecodeError, "its config.json is damaged"),
+    ]
+    reason = next(
+        (text for kind, text in reasons if isinstance(error, kind)),
+        f"the Hugging Face hub gave an error ({type(error).__name__})",
+    )
     advice = " " + HOW_TO_GET_PUBLISHED if name == PUBLISHED else ""
-    try:
-        return question()
-    except GatedRepoError as error:
-        reason = "its owners have not granted you access"
-        raise ModelUnavailableError(f"The model {name!r} cannot be had: {reason}.{advice}") from error
-    except RepositoryNotFoundError as error:
-        reason = "the hub knows no model of that name, or wants a login"
-        raise ModelUnavailableError(f"The model {name!r} cannot be had: {reason}.{advice}") from error
-    except LocalEntryNotFoundError as error:
-        reason = "the Hugging Face hub cannot be reached from here and no copy is on this machine"
-        raise ModelUnavailableError(f"The model {name!r} cannot be had: {reason}.{advice}") from error
-    except EntryNotFoundError as error:
-        raise ModelUnavailableError(f"The model {name!r} cannot be had: it has no config.json.") from error
-    except Exception as error:
-        reason = f"the Hugging Face hub gave an error ({type(error).__name__})"
-        raise ModelUnavailableError(f"The model {name!r} cannot be had: {reason}.{advice}") from error
+    return ModelUnavailableError(f"The model {name!r} cannot be had: {reason}.{advice}")
 
 
 def finish_loading(model: NatureLM, folder: Path, loading_info: dict[str, Any]) -> NatureLM:

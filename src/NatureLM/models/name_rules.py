@@ -76,7 +76,7 @@ class NameRules(LogitsProcessor):
             for row in rows
         ]
 
-    def __call__(self, input_ids: torch.LongTensor, scores: torch.FloatTensor) -> torch.FloatTensor:
+    def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
         """Return the scores [rows, vocabulary] with what may not follow set to minus infinity."""
         beams = scores.shape[0] // len(self.rows)
         scores = scores.clone()
@@ -105,16 +105,10 @@ class NameRules(LogitsProcessor):
                 start = None
         if start is None:
             spent = [
-                tag
-                for tag, kind in self.tags.items()
-                if all((kind, name) in given for name in names[kind])
+                tag for tag, kind in self.tags.items() if all((kind, name) in given for name in names[kind])
             ]
             return None, [self.end, *spent]
         prefix = tuple(ids[start:])
         depth = len(prefix)
-        follow = {
-            name[depth]
-            for name in names[form]
-            if (form, name) not in given and name[:depth] == prefix
-        }
+        follow = {name[depth] for name in names[form] if (form, name) not in given and name[:depth] == prefix}
         return sorted(follow), []

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
@@ -15,9 +15,10 @@ from transformers import GenerationMixin, LlamaForCausalLM, PreTrainedModel
 from transformers.modeling_outputs import CausalLMOutputWithPast
 
 from NatureLM.models.adapters import build_adapter
-from NatureLM.models.adapters.base import AudioContext
+from NatureLM.models.adapters.base import Adapter, AudioContext
 from NatureLM.models.answering import AnswerSettings, ModelAnswer
 from NatureLM.models.configuration import NatureLMConfig
+from NatureLM.models.encoders.base import AudioEncoder
 from NatureLM.models.encoders.registry import build_encoder
 from NatureLM.models.processing import NatureLMProcessor
 
@@ -42,9 +43,13 @@ class NatureLM(PreTrainedModel, GenerationMixin):
     base_model_prefix = "naturelm"
     main_input_name = "input_ids"
     _supports_sdpa = True
-    _tied_weights_keys = {"language_model.lm_head.weight": "language_model.model.embed_tokens.weight"}
+    _tied_weights_keys: ClassVar[dict[str, str]] = {
+        "language_model.lm_head.weight": "language_model.model.embed_tokens.weight"
+    }
 
     processor: NatureLMProcessor
+    adapter: Adapter
+    audio_encoder: AudioEncoder
 
     def __init__(self, config: NatureLMConfig) -> None:
         super().__init__(config)
@@ -54,7 +59,7 @@ class NatureLM(PreTrainedModel, GenerationMixin):
         self.post_init()
 
     @classmethod
-    def from_pretrained(  # type: ignore[override]
+    def from_pretrained(
         cls, name_or_path: str | os.PathLike[str] = "bundled", *args: Any, **kwargs: Any
     ) -> NatureLM:
         """Load a model: ``"bundled"``, a hub id or a folder.
@@ -66,12 +71,17 @@ class NatureLM(PreTrainedModel, GenerationMixin):
         CheckpointError
             If the files do not fit the model.
         """
-        from NatureLM.models.loading import finish_loading, locate_model, quiet_transformers
+        from NatureLM.models.loading import (
+            damage_named,
+            finish_loading,
+            locate_model,
+            quiet_transformers,
+        )
 
         folder = locate_model(name_or_path)
         # Weights may be stored in half precision; arithmetic is in single unless asked otherwise.
         kwargs.setdefault("dtype", torch.float32)
-        with quiet_transformers():
+        with quiet_transformers(), damage_named(folder):
             model, loading_info = super().from_pretrained(folder, *args, output_loading_info=True, **kwargs)
         return finish_loading(model, folder, loading_info)
 
@@ -79,7 +89,7 @@ class NatureLM(PreTrainedModel, GenerationMixin):
         """Give the model the processor that turns queries into its prompts."""
         self.processor = processor
 
-    def get_input_embeddings(self) -> torch.nn.Module:
+    def get_input_embeddings(self) -> torch.nn.Embedding:
         """Return the language model's token embeddings."""
         return self.language_model.get_input_embeddings()
 
@@ -153,7 +163,7 @@ class NatureLM(PreTrainedModel, GenerationMixin):
         mask = (places[None, :] >= embeds.shape[1] - lengths[:, None]).long()
         return embeds, mask
 
-    def forward(  # type: ignore[override]
+    def forward(
         self,
         input_ids: torch.Tensor | None = None,
         attention_mask: torch.Tensor | None = None,
@@ -175,7 +185,7 @@ class NatureLM(PreTrainedModel, GenerationMixin):
         self,
         features: Sequence[WindowFeatures],
         queries: Sequence[str],
-        settings: AnswerSettings = AnswerSettings(),
+        settings: AnswerSettings | None = None,
     ) -> list[ModelAnswer]:
         """Answer one question about each window, as one batch.
 
@@ -185,7 +195,8 @@ class NatureLM(PreTrainedModel, GenerationMixin):
             Windows as :meth:`encode_audio` returned them.
         queries : sequence of str
             As many as windows.
-        settings : AnswerSettings
+        settings : AnswerSettings, optional
+            The defaults, unless given.
 
         Returns
         -------
@@ -197,6 +208,7 @@ class NatureLM(PreTrainedModel, GenerationMixin):
         ConfigError
             If a query names another number of recordings than one.
         """
+        settings = settings or AnswerSettings()
         asked = [self.processor.normalise(query) for query in queries]
         contexts = [
             [self.adapter.context(window, query, settings)]

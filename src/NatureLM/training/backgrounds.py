@@ -45,7 +45,9 @@ def hiss(samples: int, rng: np.random.Generator) -> Wave:
 
 def wind(samples: int, rng: np.random.Generator) -> Wave:
     """Return low noise in gusts."""
-    gusts = coloured_noise(samples, rng.uniform(1.5, 3.0), rng) * slow_curve(samples, rng.uniform(0.3, 2), rng)
+    gusts = coloured_noise(samples, rng.uniform(1.5, 3.0), rng) * slow_curve(
+        samples, rng.uniform(0.3, 2), rng
+    )
     return gusts + rng.uniform(0.0, 0.1) * coloured_noise(samples, 1.0, rng)
 
 
@@ -70,7 +72,9 @@ def hum(samples: int, rng: np.random.Generator) -> Wave:
     harmonics = rng.integers(3, 25)
     wave = sum(rng.exponential(1 / k) * np.sin(k * phase + rng.uniform(0, 6)) for k in range(1, harmonics))
     wave = np.asarray(wave) / np.abs(wave).max()
-    return (wave + rng.uniform(0.02, 0.5) * coloured_noise(samples, rng.uniform(0.5, 2), rng)).astype(np.float32)
+    return (wave + rng.uniform(0.02, 0.5) * coloured_noise(samples, rng.uniform(0.5, 2), rng)).astype(
+        np.float32
+    )
 
 
 def clicks(samples: int, rng: np.random.Generator) -> Wave:

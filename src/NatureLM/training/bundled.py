@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from transformers import LlamaConfig, PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
+from NatureLM.models.adapters.species_tokens import SpeciesTokensAdapter
 from NatureLM.models.configuration import NatureLMConfig
 from NatureLM.models.encoders.birdnet import BirdNetEncoder
 from NatureLM.models.loading import quiet_transformers
@@ -106,11 +107,18 @@ def build_model(settings: BundledTrainingConfig) -> NatureLM:
     torch.manual_seed(settings.seed)
     model = NatureLM(config)
     # A word is first seen as itself, and the word before it as itself turned: names are then easy to copy.
-    torch.nn.init.eye_(model.adapter.token_map.weight)
-    torch.nn.init.orthogonal_(model.adapter.previous_map.weight)
+    adapter = species_adapter(model)
+    torch.nn.init.eye_(adapter.token_map.weight)
+    torch.nn.init.orthogonal_(adapter.previous_map.weight)
     model.attach_processor(NatureLMProcessor(tokenizer, config))
-    model.adapter.attach(tokenizer, SpeciesTable.load())
+    adapter.attach(tokenizer, SpeciesTable.load())
     return model
+
+
+def species_adapter(model: NatureLM) -> SpeciesTokensAdapter:
+    """Return the model's adapter, which is of the one kind that is trained here."""
+    assert isinstance(model.adapter, SpeciesTokensAdapter)
+    return model.adapter
 
 
 def evidence_maker(settings: BundledTrainingConfig, table: SpeciesTable) -> EvidenceMaker:

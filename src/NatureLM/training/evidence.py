@@ -158,7 +158,9 @@ def nearest_classes(weight: Array, count: int) -> npt.NDArray[np.int64]:
     return np.argpartition(-likeness, count, axis=1)[:, :count]
 
 
-def move_to_logit(embeddings: Array, directions: Array, weights: Array, biases: Array, targets: Array) -> Array:
+def move_to_logit(
+    embeddings: Array, directions: Array, weights: Array, biases: Array, targets: Array
+) -> Array:
     """Move embeddings along their directions, clamped at zero, until their logits hit the targets.
 
     Parameters

@@ -81,8 +81,8 @@ UNHEARD_ANIMALS = {
         "butterfly", "moth", "beetle", "ant", "dinosaur", "unicorn", "dragon", "vampire bat", "blue whale",
     ),
     "held_out": (
-        "fruit bat", "orca", "beluga", "narwhal", "cheetah", "buffalo", "camel", "raccoon", "beaver", "baboon",
-        "rabbit", "iguana", "tortoise", "salmon", "lobster", "dragonfly", "firefly", "mammoth",
+        "fruit bat", "orca", "beluga", "narwhal", "cheetah", "buffalo", "camel", "raccoon", "beaver",
+        "baboon", "rabbit", "iguana", "tortoise", "salmon", "lobster", "dragonfly", "firefly", "mammoth",
     ),
 }  # fmt: skip
 """Animals that are no classes of the encoder, so that nothing can be said of them."""
@@ -215,8 +215,8 @@ class TaskMaker:
         evidence : sequence of ClassEvidence
             The classes that the language model is given for the query.
         argument : str
-            The kind asked for by ``is_kind`` and ``..._of_kind``, the group by ``is_group``, the form of the options for ``which_of`` and ``focal_of``,
-            the scientific name asked for by ``is_species``.
+            The kind asked for by ``is_kind`` and ``..._of_kind``, the group by ``is_group``, the form of
+            the options for ``which_of`` and ``focal_of``, the scientific name asked for by ``is_species``.
         """
         passing = [self.table.species[item.class_index] for item in evidence if item.passes]
         animals = [species for species in passing if species.is_animal]
@@ -252,10 +252,10 @@ class TaskMaker:
         if form == "scientific":
             return tagged("scientific", species.scientific_name)
         if form == "both":
-            return f"{tagged('common', species.common_name)} ({tagged('scientific', species.scientific_name)})"
+            common, scientific = self._names(species, "common"), self._names(species, "scientific")
+            return f"{common} ({scientific})"
         if form == "taxonomic":
-            ranks = (("order", species.order), ("family", species.family), ("scientific", species.scientific_name))
-            return " ".join(tagged(rank, name) for rank, name in ranks)
+            return " ".join(self._names(species, rank) for rank in ("order", "family", "scientific"))
         return tagged(form, str(getattr(species, form)))
 
     def _fill(

@@ -30,8 +30,7 @@ def corpus(table: SpeciesTable) -> Iterator[str]:
         for wording in wordings["train"] * WORDING_REPEATS:
             yield " " + wording.lower()
     answers = [NONE, UNKNOWN, "Yes", "No", caption([], []), caption([" a", " b", " c"], [" d", " e"])]
-    for answer in answers * 50:
-        yield answer
+    yield from answers * 50
     for number in range(20):
         yield str(number)
 

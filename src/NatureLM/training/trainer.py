@@ -12,14 +12,14 @@ from typing import Any
 import numpy as np
 import torch
 import torch.distributed as distributed
-import torch.multiprocessing as multiprocessing
+import torch.multiprocessing.spawn as spawn
 from torch.nn import functional
 from torch.utils.data import DataLoader
 
 from NatureLM.models.naturelm import NatureLM
 from NatureLM.models.species import SpeciesTable
 from NatureLM.training.batches import IGNORED, TEXT, Batch, ExampleStream, collate, encode_example
-from NatureLM.training.bundled import build_model, evidence_maker, save_model, write_log
+from NatureLM.training.bundled import build_model, evidence_maker, save_model, species_adapter, write_log
 from NatureLM.training.evidence import EvidenceMaker
 from NatureLM.training.settings import BundledTrainingConfig
 from NatureLM.training.tasks import TaskMaker
@@ -36,9 +36,7 @@ def run_processes(settings: BundledTrainingConfig) -> None:
     os.environ["OMP_NUM_THREADS"] = str(settings.threads_per_process)
     rendezvous = settings.output_path / "rendezvous"
     rendezvous.unlink(missing_ok=True)
-    multiprocessing.start_processes(  # type: ignore[no-untyped-call]
-        train_process, args=(settings,), nprocs=settings.processes, start_method="spawn"
-    )
+    spawn.start_processes(train_process, args=(settings,), nprocs=settings.processes, start_method="spawn")
     rendezvous.unlink(missing_ok=True)
 
 
@@ -58,7 +56,7 @@ def train_process(rank: int, settings: BundledTrainingConfig) -> None:
     table = SpeciesTable.load()
     evidence = evidence_maker(settings, table)
     # A copy of the adapter lays out tokens in the data process; the trained one stays here.
-    tasks = TaskMaker(build_model(settings).adapter, table)
+    tasks = TaskMaker(species_adapter(build_model(settings)), table)
     validation = validation_batches(settings, evidence, tasks, model) if rank == 0 else {}
     model.to(device)
     optimizers = build_optimizers(model, settings)
@@ -130,7 +128,7 @@ def schedule(step: int, settings: BundledTrainingConfig) -> float:
 def embed_batch(model: NatureLM, batch: Batch) -> torch.Tensor:
     """Return the embeddings [batch, length, hidden] of a batch, as the model's own prompts have them."""
     embed_tokens = model.get_input_embeddings()
-    adapter: Any = model.adapter
+    adapter = species_adapter(model)
     tokens = batch.tokens
     embeds = adapter.mark_text(embed_tokens(tokens[..., 0]), tokens[..., 5])
     is_species = tokens[..., 2] != TEXT
@@ -170,7 +168,8 @@ def average_gradients(model: NatureLM) -> None:
 def build_optimizers(model: NatureLM, settings: BundledTrainingConfig) -> list[torch.optim.Optimizer]:
     """Return Muon for the hidden matrices and AdamW for embeddings, norms and biases."""
     embedding_names = ("embed_tokens", "lm_head", "_embedding", "strength_map")
-    matrices, others = [], []
+    matrices: list[torch.nn.Parameter] = []
+    others: list[torch.nn.Parameter] = []
     for name, parameter in model.named_parameters():
         hidden = parameter.ndim == 2 and not any(part in name for part in embedding_names)
         (matrices if hidden else others).append(parameter)
@@ -227,9 +226,7 @@ def validate(model: NatureLM, groups: dict[str, list[Batch]], device: torch.devi
     return shares
 
 
-def save_checkpoint(
-    path: Path, model: NatureLM, optimizers: list[torch.optim.Optimizer], step: int
-) -> None:
+def save_checkpoint(path: Path, model: NatureLM, optimizers: list[torch.optim.Optimizer], step: int) -> None:
     """Write what resuming needs, whole or not at all."""
     unfinished = path.with_suffix(".unfinished")
     torch.save(
