@@ -25,9 +25,12 @@ PEAK = 0.5  # of full scale
 
 
 def note(
-    pitch: Sequence[float], seconds: float, overtones: Sequence[float] = (), attack: float = 0.02,
+    pitch: Sequence[float],
+    seconds: float,
+    overtones: Sequence[float] = (),
+    attack: float = 0.02,
     release: float = 0.05,
-) -> Wave:  # fmt: skip
+) -> Wave:
     """Whistle one note.
 
     Parameters
@@ -82,15 +85,16 @@ def great_tit(random: Random, seconds: float) -> Wave:
 
 
 def common_cuckoo(random: Random, seconds: float) -> Wave:
-    """*Cuculus canorus*, "cuc-koo": two flute-like notes of about 700 and 560 Hz, a major third apart.
+    """*Cuculus canorus*, "cuc-koo": two flute-like notes of 660 and 555 Hz, a minor third apart.
 
     The second is longer and softer; one call every 1.1 to 1.5 s.
     """
     track, start = np.zeros(round(seconds * SAMPLE_RATE)), 0.5
     while start < seconds:
-        loud, pitch = vary(random, 1, 0.05), vary(random, 710, 0.003)
-        cuc = note((0.89 * pitch, 1.03 * pitch, pitch, 0.89 * pitch), 0.12, (0.15,), 0.055, 0.065)
-        koo = note((0.8 * pitch, 0.79 * pitch, 0.79 * pitch, 0.8 * pitch), 0.3, (0.15,), 0.055, 0.1)
+        loud, high = vary(random, 1, 0.05), vary(random, 660, 0.003)
+        low = high / 2 ** (3 / 12)
+        cuc = note((0.89 * high, 1.03 * high, high, 0.89 * high), 0.12, (0.15,), 0.055, 0.065)
+        koo = note((1.01 * low, low, low, 1.01 * low), 0.3, (0.15,), 0.055, 0.1)
         lay(track, loud * cuc, start)
         lay(track, loud * 0.6 * koo, start + 0.295)
         start += vary(random, 1.3, 0.02)
@@ -151,18 +155,22 @@ def spring_peeper(random: Random, seconds: float) -> Wave:
 
 
 def snowy_tree_cricket(random: Random, seconds: float) -> Wave:
-    """*Oecanthus fultoni*: chirps of eight pulses at 2.6 kHz, nearly three a second on a warm evening."""
+    """*Oecanthus fultoni*: 2.8 chirps a second at 25 °C, of eight pulses, 52 a second, at 2.7 kHz.
+
+    The pulses are grouped two, three, three; the first are soft.
+    """
     track, start = np.zeros(round(seconds * SAMPLE_RATE)), 0.1
     while start < seconds:
         for number in range(8):
-            pulse = note((2640, 2613, 2560), 0.013, (0.07,), 0.004, 0.002)
-            lay(track, min(1, 0.4 + 0.2 * number) * pulse, start + 0.024 * number)
-        start += vary(random, 0.345, 0.01)
+            pulse = note((2730, 2700, 2650), 0.013, (0.07,), 0.004, 0.002)
+            between_groups = 0.004 * ((number >= 2) + (number >= 5))
+            lay(track, min(1, 0.4 + 0.2 * number) * pulse, start + number / 52 + between_groups)
+        start += vary(random, 0.357, 0.01)
     return track
 
 
 def rain_drops(random: Random, seconds: float) -> Wave:
-    """Drops on leaves: clicks of 1 to 6 kHz that die away within milliseconds; 60 a second, few loud."""
+    """Let drops fall on leaves: clicks of 1 to 6 kHz that die away within milliseconds; 60 a second."""
     track = np.zeros(round(seconds * SAMPLE_RATE))
     time = np.arange(round(0.02 * SAMPLE_RATE)) / SAMPLE_RATE
     for start in random.uniform(0, seconds, round(60 * seconds)):
@@ -274,10 +282,13 @@ RECORDINGS = (
     ),
     Recording("rain.ogg", (Part(rain_drops),), RAIN),
     Recording(
-        "dawn_25s.ogg", (Part(saw_whet_owl, 0, 9), Part(eastern_wood_pewee, 20.5, 4.5)), seconds=25,
-        sample_rate=24_000, seed=3,
+        "dawn_25s.ogg",
+        (Part(saw_whet_owl, 0, 9), Part(eastern_wood_pewee, 20.5, 4.5)),
+        seconds=25,
+        sample_rate=24_000,
+        seed=3,
     ),
-)  # fmt: skip
+)
 
 
 def perform(recording: Recording) -> Wave:

@@ -140,8 +140,10 @@ class NatureLM(PreTrainedModel, GenerationMixin):
         inputs_embeds : [batch, length, hidden]
         attention_mask : int64 [batch, length]
         """
+        embed_tokens = self.get_input_embeddings()
+        device = embed_tokens.weight.device
         flat = [context for row in contexts for context in row]
-        tokens = self.get_audio_features(flat) if flat else self.get_input_embeddings().weight[:0]
+        tokens = self.get_audio_features(flat) if flat else embed_tokens.weight[:0]
         spans = iter(torch.split(tokens, [context.length for context in flat]))
         rows: list[torch.Tensor] = []
         for query, windows in zip(queries, contexts, strict=True):
@@ -149,17 +151,16 @@ class NatureLM(PreTrainedModel, GenerationMixin):
             pieces = self.processor.pieces(query, marks, recordings=len(windows))
             parts: list[torch.Tensor] = []
             for position, piece in enumerate(pieces):
-                ids = torch.tensor(piece.ids, dtype=torch.long, device=self.device)
-                text = self.get_input_embeddings()(ids)
+                text = embed_tokens(torch.tensor(piece.ids, dtype=torch.long, device=device))
                 if any(piece.marks):
-                    text = self.adapter.mark_text(text, torch.tensor(piece.marks, device=self.device))
+                    text = self.adapter.mark_text(text, torch.tensor(piece.marks, device=device))
                 parts.append(text)
                 if position < len(windows):
                     parts.append(next(spans))
             rows.append(torch.cat(parts))
-        lengths = torch.tensor([len(row) for row in rows], device=self.device)
+        lengths = torch.tensor([len(row) for row in rows], device=device)
         embeds = pad_sequence(rows, batch_first=True, padding_side="left")
-        places = torch.arange(embeds.shape[1], device=self.device)
+        places = torch.arange(embeds.shape[1], device=device)
         mask = (places[None, :] >= embeds.shape[1] - lengths[:, None]).long()
         return embeds, mask
 

@@ -22,7 +22,7 @@ RIDGES = (1.0, 4.0, 15.0)
 PEAK_MEAN, PEAK_SPREAD, PEAK_LOW, PEAK_HIGH = 2.5, 2.6, -2.2, 8.0
 """Peak logits as seen on real recordings: a normal distribution, clipped."""
 
-SPECIES_COUNT_SHARES = (0.28, 0.30, 0.18, 0.12, 0.06, 0.04, 0.02)
+SPECIES_COUNT_SHARES = (0.26, 0.26, 0.19, 0.13, 0.08, 0.05, 0.03)
 """Share of windows with 0, 1, 2, ... implanted species."""
 
 SOUND_SHARE = 0.1

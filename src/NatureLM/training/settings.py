@@ -27,7 +27,7 @@ class BundledTrainingConfig(BaseModel):
     processes: int = Field(2, ge=1)
     threads_per_process: int = Field(1, ge=1)
     batch_size: int = Field(64, ge=1)
-    steps: int = Field(2600, ge=1)
+    steps: int = Field(3400, ge=1)
     warmup_steps: int = 100
     decay_share: float = Field(0.4, gt=0, le=1)
     matrix_learning_rate: float = 0.02

@@ -23,6 +23,7 @@ from NatureLM.models.answering import AnswerSettings
 from NatureLM.models.species import Species, SpeciesTable
 from NatureLM.models.species_evidence import ClassEvidence, floor_logit
 from NatureLM.models.vocabulary import FIELD_TAGS, NAME_END
+from NatureLM.training.phrasing import made_up_word, rephrase
 
 NONE = "None"
 UNKNOWN = "I cannot tell from this model."
@@ -51,8 +52,8 @@ TASK_SHARES = {
     "focal_of": 5.0,
     "is_kind": 5.0,
     "is_species": 6.0,
-    "is_group": 3.0,
-    "is_unknown": 2.0,
+    "is_group": 5.0,
+    "is_unknown": 4.0,
     "is_animal": 2.0,
     "count_species": 3.0,
     "non_animal": 2.0,
@@ -63,6 +64,9 @@ TASK_SHARES = {
 
 KINDS = ("bird", "frog", "insect", "mammal")
 
+MADE_UP_SHARE = 0.3
+"""Share of the questions about unheard animals that name something which does not exist."""
+
 SMALLEST_GROUP = 4
 """Fewest species whose common names end in the same noun, for the noun to be asked for as a group."""
 
@@ -71,18 +75,33 @@ BORROWED_WORDINGS = {"is_group": "is_species", "is_unknown": "is_species"}
 
 UNHEARD_ANIMALS = {
     "train": (
-        "bat", "pipistrelle", "noctule", "whale", "killer whale", "humpback whale", "sperm whale", "dolphin",
-        "porpoise", "seal", "sea lion", "walrus", "manatee", "elephant", "lion", "tiger", "leopard", "jaguar",
-        "hyena", "giraffe", "zebra", "hippopotamus", "rhinoceros", "cow", "sheep", "goat", "horse", "donkey",
-        "pig", "wild boar", "red fox", "badger", "otter", "bear", "panda", "moose", "kangaroo", "koala",
-        "wombat", "chimpanzee", "gorilla", "orangutan", "gibbon", "lemur", "mouse", "rat", "hedgehog", "cat",
-        "crocodile", "snake", "rattlesnake", "gecko", "lizard", "turtle", "fish", "toadfish", "shark",
-        "octopus", "shrimp", "crab", "spider", "scorpion", "bee", "bumblebee", "wasp", "mosquito", "fly",
-        "butterfly", "moth", "beetle", "ant", "dinosaur", "unicorn", "dragon", "vampire bat", "blue whale",
+        "bat", "pipistrelle", "noctule", "whale", "killer whale", "humpback whale", "sperm whale",
+        "dolphin", "porpoise", "seal", "sea lion", "walrus", "manatee", "elephant", "lion", "tiger",
+        "leopard", "jaguar", "hyena", "giraffe", "zebra", "hippopotamus", "rhinoceros", "cow", "sheep",
+        "goat", "horse", "donkey", "pig", "wild boar", "red fox", "badger", "otter", "bear", "panda",
+        "moose", "kangaroo", "koala", "wombat", "chimpanzee", "gorilla", "orangutan", "gibbon", "lemur",
+        "mouse", "rat", "hedgehog", "cat", "crocodile", "snake", "rattlesnake", "gecko", "lizard",
+        "turtle", "fish", "toadfish", "shark", "octopus", "shrimp", "crab", "spider", "scorpion", "bee",
+        "bumblebee", "wasp", "mosquito", "fly", "butterfly", "moth", "beetle", "ant", "dinosaur",
+        "unicorn", "dragon", "vampire bat", "blue whale", "alligator", "alpaca", "anteater", "antelope",
+        "armadillo", "bison", "bobcat", "bushbaby", "capuchin", "caracal", "caribou", "cattle",
+        "chameleon", "chinchilla", "cicada", "civet", "cobra", "cockroach", "cod", "cougar", "crayfish",
+        "dingo", "dugong", "earthworm", "eel", "elk", "ermine", "ferret", "gaur", "gazelle", "gerbil",
+        "grouper", "guinea pig", "haddock", "hamster", "hare", "herring", "hyrax", "ibex", "impala",
+        "indri", "jackal", "jellyfish", "kinkajou", "kudu", "ladybird", "lemming", "llama", "lynx",
+        "macaque", "mandrill", "marmoset", "marmot", "marten", "meerkat", "mink", "mole", "mongoose",
+        "monitor lizard", "mouse lemur", "mule", "muskrat", "naked mole rat", "newt", "ocelot", "okapi",
+        "opossum", "oryx", "pangolin", "panther", "pika", "platypus", "polar bear", "porcupine", "puma",
+        "python", "quokka", "ray", "reindeer", "salamander", "shrew", "skink", "skunk", "sloth", "slug",
+        "snail", "squid", "stoat", "tadpole", "tamarin", "tapir", "tarsier", "tasmanian devil",
+        "termite", "viper", "vole", "wallaby", "warthog", "weasel", "wildebeest", "wolverine", "worm",
+        "yak", "minke whale", "grey seal", "harbour porpoise", "bottlenose dolphin", "horseshoe bat",
+        "long-eared bat", "human",
     ),
     "held_out": (
         "fruit bat", "orca", "beluga", "narwhal", "cheetah", "buffalo", "camel", "raccoon", "beaver",
-        "baboon", "rabbit", "iguana", "tortoise", "salmon", "lobster", "dragonfly", "firefly", "mammoth",
+        "baboon", "rabbit", "iguana", "tortoise", "salmon", "lobster", "dragonfly", "firefly",
+        "mammoth",
     ),
 }  # fmt: skip
 """Animals that are no classes of the encoder, so that nothing can be said of them."""
@@ -199,9 +218,10 @@ class TaskMaker:
                 min_evidence=float(rng.uniform(0.05, 0.7)), max_species=int(rng.choice([1, 3, 6, 6, 6, 10]))
             )
         wordings = self.wordings[BORROWED_WORDINGS.get(task, task)][self.split]
-        wording = wordings[rng.integers(len(wordings))]
+        wording = wordings[rng.integers(len(wordings))].strip().lower()
+        wording = rephrase(wording, rng, outside=task.startswith("outside"))
         query, argument = self._fill(task, wording, logits, settings, rng)
-        query = self._vary(query, rng)
+        query = query.lower()
         context = self.adapter.context(logits, query, settings)
         answer = self.answer(task, context.content.evidence, argument)
         return Example(task, query, answer, context)
@@ -299,7 +319,9 @@ class TaskMaker:
             return named(wording, group), group
         if task == "is_unknown":
             animals = UNHEARD_ANIMALS[self.split]
-            return named(wording, animals[int(rng.integers(len(animals)))]), ""
+            made_up = rng.random() < MADE_UP_SHARE
+            name = made_up_word(rng) if made_up else animals[int(rng.integers(len(animals)))]
+            return named(wording, name), ""
         if task in ("is_species", "outside_species"):
             if passing and rng.random() < 0.55:
                 species = self.table.species[passing[int(rng.integers(min(len(passing), 10)))]]
@@ -342,17 +364,6 @@ class TaskMaker:
             index = int(rng.integers(len(self.table.species)))
             if self.table.species[index].is_animal:
                 return index
-
-    def _vary(self, query: str, rng: np.random.Generator) -> str:
-        """Return a query as people type it: lower case, punctuation and ``Answer:`` come and go."""
-        query = query.strip().lower()
-        if rng.random() < 0.25:
-            query = query.rstrip("?.! ")
-        if rng.random() < 0.15:
-            query += " answer:"
-        if rng.random() < 0.05:
-            query = "please " + query
-        return query
 
 
 def group_of(species: Species) -> str:

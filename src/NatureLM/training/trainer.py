@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import torch
 import torch.distributed as distributed
-import torch.multiprocessing.spawn as spawn
+from torch.multiprocessing.spawn import start_processes
 from torch.nn import functional
 from torch.utils.data import DataLoader
 
@@ -36,7 +36,7 @@ def run_processes(settings: BundledTrainingConfig) -> None:
     os.environ["OMP_NUM_THREADS"] = str(settings.threads_per_process)
     rendezvous = settings.output_path / "rendezvous"
     rendezvous.unlink(missing_ok=True)
-    spawn.start_processes(train_process, args=(settings,), nprocs=settings.processes, start_method="spawn")
+    start_processes(train_process, args=(settings,), nprocs=settings.processes, start_method="spawn")
     rendezvous.unlink(missing_ok=True)
 
 

@@ -1,0 +1,129 @@
+"""Wordings as people vary them: other nouns, lead-ins, thanks, dropped words, slips of the keyboard.
+
+What is asked for never changes; placeholders such as ``{name}`` are left alone.
+"""
+
+from __future__ import annotations
+
+import re
+
+import numpy as np
+
+RECORDING_NOUNS = (
+    "audio", "recording", "clip", "soundscape", "sound file", "audio file", "audio clip", "track",
+    "window", "segment", "sample", "sound", "tape", "file", "audio recording", "snippet",
+    "field recording", "excerpt",
+)  # fmt: skip
+HEARD_WORDS = (
+    "heard", "audible", "present", "calling", "vocalising", "vocalizing", "detected", "recorded",
+    "detectable", "identified", "making noise", "sounding", "noticed",
+)  # fmt: skip
+LEAD_INS = (
+    "please ", "hi, ", "hello, ", "hey, ", "ok, ", "so, ", "well, ", "now, ", "question: ",
+    "quick question: ", "for my survey: ", "for the report: ", "just wondering, ", "tell me, ",
+    "i would like to know: ", "next: ", "task: ", "query: ", "q: ", "listen to the audio. ",
+    "listen carefully: ", "you are an expert. ", "as a field biologist i ask: ", "can you help? ",
+    "user: ", "dear model, ", "based on the audio, ", "in this recording, ",
+    "according to the recording, ", "from the sound alone, ", "if you can, ",
+)  # fmt: skip
+CLOSINGS = (
+    " please", " please.", " thanks", " thanks!", " thank you.", " answer:", " answer:", " answer:",
+    " answer briefly.", " be brief.", " be concise.", " many thanks", " ?", "??", " ok?", " a:",
+    " response:",
+)  # fmt: skip
+SMALL_WORDS = {
+    *("the", "a", "an", "is", "are", "of", "in", "this", "that", "do", "does", "you", "it", "to", "for"),
+    *("me", "any", "there", "be", "on", "please"),
+}
+
+_RECORDING = re.compile(r"(?<=\b(?:the|his) )(?:audio|recording|clip|soundscape|track|window)\b(?! \w+ file)")
+_HEARD = re.compile(r"\b(?:heard|audible|detected|detectable|present)\b")
+
+SAME_MEANING = 0.3
+LEAD_IN = 0.15
+CLOSING = 0.2
+DROPPED_WORD = 0.08
+SLIP = 0.08
+
+
+def rephrase(wording: str, rng: np.random.Generator, outside: bool = False) -> str:
+    """Return a wording as another person might have typed it.
+
+    Parameters
+    ----------
+    wording : str
+        In lower case, with its placeholders.
+    rng : numpy.random.Generator
+    outside : bool
+        Whether the question is about what the model cannot know; words for being heard stay then, as
+        "is it calling or singing" asks for them.
+    """
+    if rng.random() < SAME_MEANING:
+        wording = _RECORDING.sub(lambda _: str(rng.choice(RECORDING_NOUNS)), wording)
+    if not outside and rng.random() < SAME_MEANING:
+        wording = _HEARD.sub(lambda _: str(rng.choice(HEARD_WORDS)), wording)
+    words = wording.split(" ")
+    if rng.random() < DROPPED_WORD and len(words) > 3:
+        small = [place for place, word in enumerate(words) if word in SMALL_WORDS]
+        if small:
+            del words[int(rng.choice(small))]
+    if rng.random() < SLIP:
+        place = int(rng.integers(len(words)))
+        words[place] = slip(words[place], rng)
+    wording = " ".join(words)
+    if rng.random() < 0.25:
+        wording = wording.rstrip("?.! ")
+    if rng.random() < LEAD_IN:
+        wording = str(rng.choice(LEAD_INS)) + wording
+    # A list of options at the end stays the end.
+    if not wording.endswith("}") and rng.random() < CLOSING:
+        wording += str(rng.choice(CLOSINGS))
+    elif wording.endswith("}") and rng.random() < CLOSING:
+        wording += str(rng.choice([".", "?", " answer:", "\nanswer:"]))
+    return wording
+
+
+def slip(word: str, rng: np.random.Generator) -> str:
+    """Return a word with one letter swapped, dropped or doubled; short words and placeholders are kept."""
+    if len(word) < 5 or not word.isalpha():
+        return word
+    place = int(rng.integers(1, len(word) - 1))
+    kind = rng.integers(3)
+    if kind == 0:
+        return word[:place] + word[place + 1] + word[place] + word[place + 2 :]
+    if kind == 1:
+        return word[:place] + word[place + 1 :]
+    return word[:place] + word[place] + word[place:]
+
+
+def made_up_word(rng: np.random.Generator) -> str:
+    """Return a word that means nothing, such as ``brolimat``."""
+    onsets = (
+        "b",
+        "br",
+        "d",
+        "f",
+        "g",
+        "gr",
+        "k",
+        "l",
+        "m",
+        "n",
+        "p",
+        "r",
+        "s",
+        "sn",
+        "t",
+        "v",
+        "w",
+        "z",
+        "sh",
+        "qu",
+    )
+    vowels = ("a", "e", "i", "o", "u", "ai", "oo", "ea")
+    codas = ("", "", "n", "r", "k", "t", "l", "s", "m", "x")
+    syllables = [
+        str(rng.choice(onsets)) + str(rng.choice(vowels)) + str(rng.choice(codas))
+        for _ in range(int(rng.integers(2, 4)))
+    ]
+    return "".join(syllables)
