@@ -1,4 +1,4 @@
-"""Does the bundled model say what its encoder's evidence says, in the form asked for?
+"""Measure whether the bundled model says what its encoder's evidence says, in the form asked for.
 
     python benchmarks/faithfulness.py --examples 2000
 
@@ -39,9 +39,7 @@ def wilson_interval(right: int, count: int) -> tuple[float, float]:
     return max(0.0, centre - half), min(1.0, centre + half)
 
 
-def make_examples(
-    model: NatureLM, count: int, windows: int
-) -> dict[str, list[tuple[np.ndarray, Example]]]:
+def make_examples(model: NatureLM, count: int, windows: int) -> dict[str, list[tuple[np.ndarray, Example]]]:
     """Return examples with trained and with held-out wordings, each beside its window's logits."""
     encoder = model.audio_encoder.frozen
     adapter = species_adapter(model)
@@ -75,7 +73,9 @@ def answer_all(model: NatureLM, examples: Sequence[tuple[np.ndarray, Example]]) 
 
 def main() -> None:
     """Print the share of exact answers by task and wording."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--model", default="bundled")
     parser.add_argument("--examples", type=int, default=2000, help="per kind of wording")
     parser.add_argument("--backgrounds", type=int, default=60, help="windows of fresh background")
@@ -97,7 +97,8 @@ def main() -> None:
             right["all"][split].append(exact)
             if not exact and shown < options.show:
                 shown += 1
-                print(f"{split} {example.task}: {example.query!r}\n  expected {expected!r}\n  answered {answer!r}")
+                print(f"{split} {example.task}: {example.query!r}")
+                print(f"  expected {expected!r}\n  answered {answer!r}")
         print(f"{split} wordings: {len(examples) / seconds:.0f} answers a second")
     print(f"{'task':22s} {'trained wordings':>28s} {'held-out wordings':>28s}")
     for task in [*sorted(task for task in right if task != "all"), "all"]:

@@ -7,6 +7,7 @@ import numpy.typing as npt
 import pytest
 import torch
 
+from NatureLM.errors import ConfigError
 from NatureLM.models.answering import AnswerSettings
 from NatureLM.models.naturelm import NatureLM
 
@@ -150,3 +151,17 @@ def test_encoding_does_not_depend_on_the_batch(model: NatureLM) -> None:
     for wave, features in zip(waves, together, strict=True):
         (alone,) = model.encode_audio([wave])
         np.testing.assert_allclose(features, alone, atol=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        (AnswerSettings(max_species=11), r"--max-species 11: this model names from 0 to 10 species"),
+        (AnswerSettings(min_evidence=1.5), r"--min-evidence 1.5: expected a number from 0 to 1"),
+    ],
+)
+def test_settings_that_cannot_be_honoured_are_refused(
+    model: NatureLM, settings: AnswerSettings, message: str
+) -> None:
+    with pytest.raises(ConfigError, match=message):
+        model.adapter.check(settings)

@@ -9,7 +9,7 @@ import pytest
 from NatureLM.models.answering import AnswerSettings
 from NatureLM.models.species import SpeciesTable
 from NatureLM.models.species_evidence import (
-    MAX_SLOTS,
+    MAX_SPECIES,
     MAX_WEAK_SLOTS,
     ClassEvidence,
     State,
@@ -66,9 +66,9 @@ def test_at_most_max_species() -> None:
 def test_raising_the_floor_only_removes() -> None:
     rng = np.random.default_rng(2)
     logits = rng.normal(-4.0, 1.5, size=(4, len(TABLE))).astype(np.float32)
-    before = set(names(choose(logits, min_evidence=0.05, max_species=MAX_SLOTS)))
+    before = set(names(choose(logits, min_evidence=0.05, max_species=MAX_SPECIES)))
     for floor in (0.2, 0.4, 0.6, 0.8, 0.95):
-        after = set(names(choose(logits, min_evidence=floor, max_species=MAX_SLOTS)))
+        after = set(names(choose(logits, min_evidence=floor, max_species=MAX_SPECIES)))
         assert after <= before
         before = after
 
@@ -98,7 +98,7 @@ def test_many_options_keep_within_the_slots() -> None:
     chosen = choose(window(), query="which of these? " + ", ".join(options))
     assert len(chosen) == MAX_WEAK_SLOTS
     present = choose(window(**{name.replace(" ", "_"): 3.0 for name in options}), query=", ".join(options))
-    assert len(present) == MAX_SLOTS
+    assert len(present) == MAX_SPECIES
 
 
 def test_ties_keep_class_order() -> None:

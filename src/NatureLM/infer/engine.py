@@ -267,8 +267,9 @@ def check_settings(model: NatureLM, settings: AnswerSettings) -> None:
     Raises
     ------
     ConfigError
-        A merging alpha for a model without LoRA.
+        A merging alpha for a model without LoRA, or what its adapter refuses.
     """
+    model.adapter.check(settings)
     if settings.merging_alpha is not None and not model.config.lora:
         raise ConfigError(
             f"--merging-alpha: the model {model.config.name} has no LoRA whose weight could be changed; "

@@ -12,8 +12,11 @@ import numpy.typing as npt
 from NatureLM.models.answering import AnswerSettings
 from NatureLM.models.species import Mention, SpeciesTable
 
+MAX_SPECIES = 10
+"""Most classes at or above the floor that the language model is given: as many as it was trained with."""
+
 MAX_SLOTS = 16
-"""Most classes of one window that the language model can be given."""
+"""Most classes of one window that the language model has places for, those below the floor included."""
 
 MAX_WEAK_SLOTS = 4
 """Most classes below the floor that are described because the question names them; the marks on the
@@ -106,10 +109,10 @@ def choose_classes(
     considered = np.array(named, dtype=np.int64) if len(named) > 1 else np.flatnonzero(peaks >= floor)
     passing = considered[peaks[considered] >= floor]
     passing = passing[np.argsort(-peaks[passing], kind="stable")]
-    limit = MAX_SLOTS if len(named) > 1 else settings.max_species
+    limit = MAX_SPECIES if len(named) > 1 else settings.max_species
     chosen = passing[:limit].tolist()
-    chosen += [index for index in named if index not in chosen and peaks[index] >= floor]
-    chosen = chosen[:MAX_SLOTS]
+    if len(named) == 1 and peaks[named[0]] >= floor and named[0] not in chosen:
+        chosen.append(named[0])
     weak = [index for index in named if peaks[index] < floor]
     weak = weak[: min(MAX_WEAK_SLOTS, MAX_SLOTS - len(chosen))]
     animals = [index for index in chosen if table.species[index].is_animal]

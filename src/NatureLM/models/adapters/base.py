@@ -38,6 +38,15 @@ class Adapter(torch.nn.Module):
     def attach(self, tokenizer: PreTrainedTokenizerBase, table: SpeciesTable) -> None:
         """Give the adapter the tokenizer and the names of classes, where its tokens are made of them."""
 
+    def check(self, settings: AnswerSettings) -> None:
+        """Refuse settings that this adapter cannot honour.
+
+        Raises
+        ------
+        ConfigError
+            With the limit.
+        """
+
     def context(self, features: Any, query: str, settings: AnswerSettings) -> AudioContext:
         """Return what the language model is given of a window's ``features`` for ``query``."""
         raise NotImplementedError

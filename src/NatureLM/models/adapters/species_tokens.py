@@ -17,12 +17,14 @@ import numpy.typing as npt
 import torch
 from transformers import LogitsProcessorList, PreTrainedTokenizerBase
 
+from NatureLM.errors import ConfigError
 from NatureLM.models.adapters.base import Adapter, AudioContext
 from NatureLM.models.answering import AnswerSettings, Detection
 from NatureLM.models.name_rules import NameRules, names_of_answer, window_names
 from NatureLM.models.species import SpeciesTable
 from NatureLM.models.species_evidence import (
     MAX_SLOTS,
+    MAX_SPECIES,
     ClassEvidence,
     State,
     choose_classes,
@@ -115,6 +117,16 @@ class SpeciesTokensAdapter(Adapter):
                     before = token
             self._class_tokens[class_index] = np.array(rows, dtype=np.int64)
         return self._class_tokens[class_index]
+
+    def check(self, settings: AnswerSettings) -> None:
+        """Refuse floors outside [0, 1] and more species than the model was trained with."""
+        if not 0.0 <= settings.min_evidence <= 1.0:
+            raise ConfigError(f"--min-evidence {settings.min_evidence:g}: expected a number from 0 to 1.")
+        if not 0 <= settings.max_species <= MAX_SPECIES:
+            raise ConfigError(
+                f"--max-species {settings.max_species}: this model names from 0 to {MAX_SPECIES} species "
+                "per window; for more, use shorter windows."
+            )
 
     def context(self, features: Any, query: str, settings: AnswerSettings) -> AudioContext:
         """Describe a window's strongest classes for a question.
