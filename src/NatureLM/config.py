@@ -13,12 +13,35 @@ from rapidfuzz import fuzz
 
 from NatureLM.errors import ConfigError
 
+__all__ = [
+    "Device",
+    "GenerationConfig",
+    "InferenceConfig",
+    "Section",
+    "fill_section",
+    "known_keys",
+    "load_config",
+    "read_yaml",
+    "typed_values",
+]
+
 Device = Literal["auto", "cpu", "cuda", "mps"]
 SectionT = TypeVar("SectionT", bound=BaseModel)
 
 
 class Section(BaseModel):
-    """A part of a configuration; a key that it does not know is an error."""
+    """Base of every configuration and of its parts, for :func:`load_config` to fill.
+
+    Unknown keys, infinities and NaN are errors, and defaults are checked like values that were given.
+    Fields that are sections themselves are reached with dotted keys.
+
+    Examples
+    --------
+    >>> class Schedule(Section):
+    ...     steps: int = Field(default=1000, ge=1)
+    >>> load_config(Schedule, overrides=["steps=20"]).steps
+    20
+    """
 
     model_config = ConfigDict(extra="forbid", validate_default=True, allow_inf_nan=False)
 
@@ -117,18 +140,32 @@ def load_config(
     >>> load_config(InferenceConfig, overrides=["generation.num_beams=2"]).generation.num_beams
     2
     """
-    layers: list[tuple[str, dict[str, Any]]] = []
-    if path is not None:
-        layers.append((str(path), read_yaml(path)))
-    typed = typed_values(overrides, options)
-    layers.append(("command line", typed))
+    return fill_section(
+        section, {} if path is None else read_yaml(path), typed_values(overrides, options), path
+    )
 
-    merged: dict[str, Any] = {}
-    for source, values in layers:
-        _check_keys(section, values, source)
-        merged = _merge(merged, values)
+
+def fill_section(
+    section: type[SectionT], file: Mapping[str, Any], typed: Mapping[str, Any], path: str | Path | None = None
+) -> SectionT:
+    """Fill a configuration from what :func:`read_yaml` and :func:`typed_values` returned; typed values win.
+
+    Parameters
+    ----------
+    section : type
+    file, typed : mapping
+    path : path, optional
+        Where ``file`` was read, for messages.
+
+    Raises
+    ------
+    ConfigError
+        Unknown key (the nearest known one is named) or value out of range.
+    """
+    _check_keys(section, file, str(path))
+    _check_keys(section, typed, "command line")
     try:
-        return section.model_validate(merged)
+        return section.model_validate(_merge(file, typed))
     except ValidationError as error:
         raise ConfigError(_first_fault(error, path, typed)) from None
 

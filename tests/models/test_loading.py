@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
 
@@ -45,11 +46,33 @@ def test_a_folder_gives_the_same_weights_as_its_file(copy: Path) -> None:
 def test_save_and_load_again(tmp_path: Path) -> None:
     model = NatureLM.from_pretrained("bundled")
     model.save_pretrained(tmp_path)
-    model.processor.tokenizer.save_pretrained(tmp_path)
     again = NatureLM.from_pretrained(tmp_path)
     assert not any("frozen" in name for name in load_file(tmp_path / "model.safetensors"))
     for name, tensor in model.state_dict().items():
         assert torch.equal(tensor, again.state_dict()[name]), name
+
+
+def test_half_precision_is_kept_where_it_is_asked_for() -> None:
+    assert (
+        NatureLM.from_pretrained("bundled", dtype=torch.float16).adapter.token_map.weight.dtype
+        == torch.float16
+    )
+
+
+def test_the_name_that_answers_is_kept() -> None:
+    assert load_model("bundled", device="cpu").requested_as == "bundled"
+
+
+def test_unknown_parts_and_options_are_named(copy: Path) -> None:
+    config = json.loads((copy / "config.json").read_text())
+    for part, value, message in (
+        ("adapter", {"type": "sponge"}, "Unknown adapter 'sponge'"),
+        ("audio_encoder", {"type": "birdnet", "colour": 1}, "wrong option for the audio encoder 'birdnet'"),
+        ("sample_rate", 16_000, "BirdNET hears 48000 Hz"),
+    ):
+        (copy / "config.json").write_text(json.dumps({**config, part: value}))
+        with pytest.raises(CheckpointError, match=message):
+            NatureLM.from_pretrained(copy)
 
 
 def test_missing_and_unexpected_weights_are_named(copy: Path) -> None:

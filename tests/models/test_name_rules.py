@@ -5,10 +5,12 @@ from __future__ import annotations
 import pytest
 import torch
 
-from NatureLM.models.name_rules import NameRules, names_of_answer, window_names
+from NatureLM.models.adapters.species_tokens import SpeciesTokensAdapter
+from NatureLM.models.name_rules import NameRules, answer_tokens, names_of_answer, window_names
 from NatureLM.models.naturelm import NatureLM
 from NatureLM.models.species import SpeciesTable
 from NatureLM.models.species_evidence import ClassEvidence, State
+from NatureLM.training.tasks import answer_forms
 
 TABLE = SpeciesTable.load()
 
@@ -69,6 +71,21 @@ def test_outside_names_words_are_free_but_for_tags_without_names(tokenizer) -> N
     tags = {"<common>", "<scientific>", "<genus>", "<family>", "<order>", "<kind>", "<sound>", "</name>"}
     assert len(free) == len(tokenizer) - len(tags)
     assert not free & tags
+
+
+def test_only_the_words_of_answers_stand_outside_names(tokenizer) -> None:  # type: ignore[no-untyped-def]
+    words = answer_tokens(["None", "<common></name>, <common></name>."], tokenizer)
+    rules = NameRules([NAMES], tokenizer, words)
+    scores = rules(torch.zeros(1, 0, dtype=torch.long), torch.zeros(1, len(tokenizer)))
+    allowed = set(tokenizer.convert_ids_to_tokens(torch.nonzero(scores[0] == 0).flatten().tolist()))
+    tags = {"<common>", "<scientific>", "<genus>", "<family>", "<order>", "<kind>", "<sound>"}
+    assert allowed == {*tokenizer.tokenize("None"), ",", "Ġ", ".", "<eos>", *tags}
+
+
+def test_the_bundled_models_answers_are_made_of_its_words() -> None:
+    adapter = NatureLM.from_pretrained("bundled").adapter
+    assert isinstance(adapter, SpeciesTokensAdapter)
+    assert adapter.answers == answer_forms()
 
 
 def test_beams_share_their_row(tokenizer) -> None:  # type: ignore[no-untyped-def]

@@ -37,6 +37,9 @@ def ask(model: NatureLM, features: torch.Tensor, query: str, **settings: float) 
 
 
 def test_names_the_strongest_animal_in_the_form_asked_for(model: NatureLM) -> None:
+    two = window(model, Great_Tit=3.0, Common_Cuckoo=1.0)
+    assert ask(model, two, LIST) == "Great Tit, Common Cuckoo"
+    assert ask(model, two, LIST, num_beams=2) == "Great Tit, Common Cuckoo"
     features = window(model, Great_Tit=3.0, Common_Cuckoo=1.0, Engine_noise=6.0)
     assert ask(model, features, FOCAL) == "Great Tit"
     assert ask(model, features, "What is the scientific name for the focal species in the audio?") == (
@@ -80,6 +83,26 @@ def test_detections_carry_the_evidence(model: NatureLM) -> None:
     assert named == [("Great Tit", "Parus major", 0.9526), ("Common Cuckoo", "Cuculus canorus", 0.7311)]
     assert 0.0 < answer.confidence <= 1.0
     assert answer.confidence == pytest.approx(np.exp(answer.mean_logprob))
+
+
+def test_queries_that_cannot_be_asked_are_refused(model: NatureLM) -> None:
+    features = window(model, Great_Tit=3.0)
+    assert ask(model, features, "<Audio><AudioHere></Audio> " + FOCAL) == "Great Tit"
+    with pytest.raises(ConfigError, match="holds 2 <AudioHere> but 1 recordings"):
+        model.check_query("<AudioHere> or <AudioHere>?")
+    with pytest.raises(ConfigError, match="naturelm-lite reads at most 1024"):
+        model.check_query("what " * 3000)
+    with pytest.raises(ConfigError, match="exceed the 2048 that naturelm-lite can read"):
+        ask(model, features, FOCAL, max_new_tokens=2040)
+
+
+def test_generate_is_transformers_own(model: NatureLM) -> None:
+    query = model.processor.normalise(FOCAL)
+    context = model.adapter.context(window(model, Great_Tit=3.0), query, AnswerSettings())
+    with torch.inference_mode():
+        embeds, mask = model.embed_prompts([query], [[context]])
+        ids = model.generate(inputs_embeds=embeds, attention_mask=mask, max_new_tokens=20, do_sample=False)
+    assert model.processor.decode(ids[0].tolist()) == "Great Tit"
 
 
 def mixed_questions(model: NatureLM) -> tuple[list[torch.Tensor], list[str]]:

@@ -42,6 +42,12 @@ def test_wrong_number_of_placeholders_is_an_error(processor: NatureLMProcessor) 
         processor.pieces("<AudioHere> or <AudioHere>?", recordings=1)
 
 
+def test_placeholders_keep_their_case(processor: NatureLMProcessor) -> None:
+    query = processor.normalise("Is <AudioHere> a Great Tit?")
+    assert query == "is <AudioHere> a great tit?"
+    assert [len(processor.pieces(query)), query.count("<AudioHere>")] == [2, 1]
+
+
 def test_queries_are_read_in_lower_case_without_white_space(processor: NatureLMProcessor) -> None:
     assert processor.normalise("  Is there a Great Tit? \n") == "is there a great tit?"
     assert len(processor.normalise("İstanbul")) == len("İstanbul")

@@ -63,6 +63,13 @@ def test_at_most_max_species() -> None:
     assert names(choose(window(**peaks), max_species=2)) == ["Eurasian Wren", "Mallard"]
 
 
+def test_sounds_take_no_animals_place() -> None:
+    logits = window(Engine_noise=5.0, Siren=4.5, Gunshots=4.0, Great_Tit=3.0, Mallard=2.0)
+    chosen = choose(logits, max_species=1)
+    assert names(chosen) == ["engine noise", "siren", "Great Tit"]
+    assert chosen[-1].state is State.FOCAL
+
+
 def test_raising_the_floor_only_removes() -> None:
     rng = np.random.default_rng(2)
     logits = rng.normal(-4.0, 1.5, size=(4, len(TABLE))).astype(np.float32)

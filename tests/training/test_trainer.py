@@ -3,15 +3,23 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file
 
+from NatureLM.errors import ConfigError
 from NatureLM.models.naturelm import NatureLM
 from NatureLM.training.backgrounds import background_bank
 from NatureLM.training.batches import IGNORED, ExampleStream, collate, encode_example
+from NatureLM.training.bundled import check_same_run
 from NatureLM.training.evidence import BackgroundBank, EvidenceMaker
 from NatureLM.training.settings import BundledTrainingConfig
 from NatureLM.training.tasks import TaskMaker
@@ -106,32 +114,59 @@ def test_learning_rate_warms_up_stays_and_falls_to_zero() -> None:
     assert schedule(1000, settings) == 0.0
 
 
-@pytest.mark.slow
-def test_training_from_nothing_learns_and_resumes(tmp_path: Path) -> None:
-    from NatureLM.training.bundled import train
+SMALL_RUN = {
+    "vocabulary_size": 1000,
+    "hidden_size": 64,
+    "layers": 2,
+    "heads": 2,
+    "feed_forward_size": 128,
+    "background_windows": 8,
+    "batch_size": 32,
+    "steps": 40,
+    "log_every": 5,
+    "validate_every": 20,
+    "validation_windows": 8,
+    "checkpoint_every": 10,
+}
 
-    settings = BundledTrainingConfig(
-        output_path=tmp_path,
-        vocabulary_size=1000,
-        hidden_size=64,
-        layers=2,
-        heads=2,
-        feed_forward_size=128,
-        background_windows=8,
-        batch_size=32,
-        steps=20,
-        log_every=5,
-        validate_every=10,
-        validation_windows=8,
-        checkpoint_every=10,
-    )
-    train(settings)
-    finished = train(settings.model_copy(update={"steps": 40}))
-    log = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
-    losses = {line["step"]: line["loss"] for line in log if "loss" in line}
-    assert sorted(losses) == [5, 10, 15, 20, 25, 30, 35, 40]
-    assert losses[40] < losses[5] - 1.0
-    assert NatureLM.from_pretrained(finished).config.name == "naturelm-lite"
+
+def losses(folder: Path) -> dict[int, float]:
+    lines = [json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()]
+    return {line["step"]: line["loss"] for line in lines if "loss" in line}
+
+
+@pytest.mark.slow
+def test_training_learns_and_a_cut_run_ends_with_the_same_weights(tmp_path: Path) -> None:
+    for name in ("whole", "cut"):
+        settings = {**SMALL_RUN, "output_path": str(tmp_path / name)}
+        (tmp_path / f"{name}.yml").write_text(json.dumps(settings))
+    program = [sys.executable, "-m", "NatureLM.cli.main", "train", "--cfg-path"]
+    subprocess.run([*program, tmp_path / "whole.yml"], check=True, timeout=900)
+    assert losses(tmp_path / "whole")[40] < losses(tmp_path / "whole")[5] - 1.0
+
+    running = subprocess.Popen([*program, tmp_path / "cut.yml"], start_new_session=True)
+    checkpoint = tmp_path / "cut" / "checkpoint.pt"
+    deadline = time.monotonic() + 600
+    while not checkpoint.exists() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    os.killpg(running.pid, signal.SIGKILL)
+    running.wait()
+    assert not (tmp_path / "cut" / "model").exists()
+    subprocess.run([*program, tmp_path / "cut.yml"], check=True, timeout=900)
+
+    whole = load_file(tmp_path / "whole" / "model" / "model.safetensors")
+    cut = load_file(tmp_path / "cut" / "model" / "model.safetensors")
+    assert whole.keys() == cut.keys()
+    assert all(torch.equal(tensor, cut[name]) for name, tensor in whole.items())
+    assert NatureLM.from_pretrained(tmp_path / "cut" / "model").config.name == "naturelm-lite"
+
+
+def test_another_runs_folder_is_refused(tmp_path: Path) -> None:
+    settings = BundledTrainingConfig(output_path=tmp_path, seed=1)
+    check_same_run(tmp_path / "settings.json", settings)
+    check_same_run(tmp_path / "settings.json", settings.model_copy(update={"steps": 7}))
+    with pytest.raises(ConfigError, match=r"other settings \(seed, layers\)"):
+        check_same_run(tmp_path / "settings.json", BundledTrainingConfig(output_path=tmp_path, layers=2))
 
 
 def test_bank_with_too_few_directions_still_gives_moves() -> None:

@@ -1,7 +1,7 @@
 """Sound in: find recordings, stream them resampled, cut them into windows. No torch here."""
 
 from NatureLM.audio.decoding import display_path
-from NatureLM.audio.finding import recording_suffixes
+from NatureLM.audio.finding import is_folder, recording_suffixes
 from NatureLM.audio.recording import (
     Channel,
     RecordingInfo,
@@ -23,6 +23,7 @@ __all__ = [
     "array_windows",
     "display_path",
     "find_recordings",
+    "is_folder",
     "parse_channel",
     "plan_windows",
     "probe",

@@ -83,7 +83,10 @@ class SoundReader:
         self.promised_frames: int | None = None
         try:
             self._corrected = _corrected_file(self.path, sound.format)
-        except OSError as error:
+        except BaseException as error:
+            sound.close()
+            if not isinstance(error, OSError):
+                raise
             raise RecordingError(
                 f"{display_path(self.path)} cannot be read: {error.strerror}; check the disk it is on."
             ) from None

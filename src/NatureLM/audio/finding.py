@@ -65,14 +65,22 @@ def find_recordings(paths: PathLike | Iterable[PathLike]) -> list[Path]:
     if isinstance(paths, (str, os.PathLike)):
         paths = [paths]
     found: dict[str, Path] = {}
-    for path in map(Path, paths):
-        recordings = _in_folder(path) if _is_folder(path) else [path]
+    kinds = [(path, is_folder(path)) for path in map(Path, paths)]
+    for path, searched in kinds:
+        recordings = _in_folder(path) if searched else [path]
         for recording in recordings:
             found.setdefault(os.path.abspath(recording), recording)
     return sorted(found.values(), key=str)
 
 
-def _is_folder(path: Path) -> bool:
+def is_folder(path: PathLike) -> bool:
+    """Tell whether a path that exists is a folder.
+
+    Raises
+    ------
+    RecordingError
+        If there is nothing at that path, or it cannot be asked (no access, name too long).
+    """
     try:
         return stat.S_ISDIR(os.stat(path).st_mode)
     except FileNotFoundError:

@@ -45,8 +45,6 @@ NOTICEABLE_SECONDS = 0.1
 ULTRASONIC_SAMPLE_RATE = 96_000
 """Hz; recorders for audible sound stop here, bat detectors start above (192 kHz and up)."""
 
-_rates_warned_of: set[float] = set()
-
 
 @dataclass(frozen=True)
 class RecordingInfo:
@@ -302,7 +300,7 @@ def _warn_if_cut_off(reader: SoundReader, decoded_seconds: float) -> None:
 
 
 def ultrasonic_warning(info: RecordingInfo, model_sample_rate: float) -> str | None:
-    """One sentence for the first recording of a run above 96 kHz; None for all others.
+    """One sentence for a recording above 96 kHz, to be said of the first in a run; None for all others.
 
     Parameters
     ----------
@@ -312,9 +310,6 @@ def ultrasonic_warning(info: RecordingInfo, model_sample_rate: float) -> str | N
     """
     if info.sample_rate <= max(ULTRASONIC_SAMPLE_RATE, model_sample_rate):
         return None
-    if model_sample_rate in _rates_warned_of:
-        return None
-    _rates_warned_of.add(model_sample_rate)
     return (
         f"{display_path(info.path)} is sampled at {info.sample_rate / 1000:g} kHz, but the model hears only "
         f"up to {model_sample_rate / 2000:g} kHz: ultrasonic calls go unheard, and the answer None means "

@@ -33,8 +33,8 @@ def train(
 ) -> int:
     """Train the bundled model; a training that was stopped goes on where it was."""
     from NatureLM.config import load_config
-    from NatureLM.training.bundled import train as train_bundled
     from NatureLM.training.settings import BundledTrainingConfig
+    from NatureLM.training.trainer import train as train_bundled
 
     settings = load_config(BundledTrainingConfig, cfg_path, overrides or ())
     logging.getLogger("NatureLM").setLevel(logging.INFO)

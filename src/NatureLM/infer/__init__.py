@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from NatureLM.infer.answers import Answer, Failure
+from NatureLM.infer.answers import Answer, Failure, RecordingsError
 
 if TYPE_CHECKING:
     from NatureLM.infer.pipeline import Pipeline
 
-__all__ = ["Answer", "Failure", "Pipeline"]
+__all__ = ["Answer", "Failure", "Pipeline", "RecordingsError"]
 
 
 def __getattr__(name: str) -> Any:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from NatureLM.errors import RecordingError
 from NatureLM.models.answering import Detection
 
 
@@ -81,6 +82,24 @@ class Failure:
     def as_row(self) -> dict[str, Any]:
         """Return the row that goes into the list of failures."""
         return asdict(self)
+
+
+class RecordingsError(RecordingError):
+    """Some of several recordings could not be read, all others were answered.
+
+    Attributes
+    ----------
+    failures : list of Failure
+        What is wrong with each recording that failed.
+    texts : list of str
+        The text of every recording, in the order asked; that of one that failed ends where it did, and is
+        empty if it could not be read at all. Empty where answers were streamed.
+    """
+
+    def __init__(self, message: str, failures: Sequence[Failure] = (), texts: Sequence[str] = ()) -> None:
+        super().__init__(message)
+        self.failures = list(failures)
+        self.texts = list(texts)
 
 
 def answer_line(answer: Answer, *, name_channel: bool = False) -> str:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import logging
 import queue
 import threading
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -30,6 +31,10 @@ if TYPE_CHECKING:
     from NatureLM.models import NatureLM
 
 logger = logging.getLogger("NatureLM.infer")
+
+FAULTS_OF_A_RECORDING = (RecordingError, OSError, RuntimeError, ValueError, MemoryError)
+"""What decoding one file can raise (libsndfile and soxr: RuntimeError, ValueError): that file fails, the run
+goes on. Other errors are ours, and stop it."""
 
 
 @dataclass(frozen=True)
@@ -127,20 +132,22 @@ class Engine:
         self.channel = channel
         self.batch_size = batch_size
 
-    def run(self, recordings: Sequence[Recording]) -> Iterator[tuple[int, Event]]:
+    def run(self, recordings: Sequence[Recording]) -> Generator[tuple[int, Event], None, None]:
         """Yield what happens, each with the place of its recording in ``recordings``.
 
         For each recording: :class:`Opened`, its answers (window by window, queries in order), then
-        :class:`Finished`, or :class:`Failure` once it cannot be read (any further).
+        :class:`Finished`, or :class:`Failure` once it cannot be read (any further). Closing the generator
+        ends the decoding; whoever may leave it early should do so with :func:`contextlib.closing`.
         """
         batch: list[_Item] = []
         windows = 0
-        for item in self._decode_ahead(recordings):
-            batch.append(item)
-            windows += isinstance(item[1], _Heard)
-            if windows == self.batch_size:
-                yield from self._answer(recordings, batch)
-                batch, windows = [], 0
+        with closing(self._decode_ahead(recordings)) as decoded:
+            for item in decoded:
+                batch.append(item)
+                windows += isinstance(item[1], _Heard)
+                if windows == self.batch_size:
+                    yield from self._answer(recordings, batch)
+                    batch, windows = [], 0
         yield from self._answer(recordings, batch)
 
     def _answer(self, recordings: Sequence[Recording], batch: Sequence[_Item]) -> Iterator[tuple[int, Event]]:
@@ -178,7 +185,7 @@ class Engine:
             detections=list(answer.detections),
         )
 
-    def _decode_ahead(self, recordings: Sequence[Recording]) -> Iterator[_Item]:
+    def _decode_ahead(self, recordings: Sequence[Recording]) -> Generator[_Item, None, None]:
         """Decode in a thread of its own, at most one batch of windows ahead."""
         ahead: queue.Queue[_Item | BaseException | None] = queue.Queue(maxsize=self.batch_size)
         stopped = threading.Event()
@@ -213,32 +220,34 @@ class Engine:
             thread.join()
 
     def _decode(self, recordings: Iterable[Recording]) -> Iterator[_Item]:
+        warning: str | None = None
         for index, recording in enumerate(recordings):
             try:
-                for item in self._decode_one(recording):
-                    yield index, item
-            except (RecordingError, OSError) as error:
+                info, windows = self._open(recording)
+                if warning is None:
+                    warning = ultrasonic_warning(info, self.model.config.sample_rate)
+                    if warning is not None:
+                        logger.warning(warning)
+                yield index, Opened(recording.name, info.duration_seconds)
+                for heard in windows:
+                    yield index, heard
+            except FAULTS_OF_A_RECORDING as error:
+                logger.debug("%s failed", recording.name, exc_info=True)
                 yield index, Failure(recording.name, _reason(error, recording.name))
             else:
                 yield index, Finished(recording.name)
 
-    def _decode_one(self, recording: Recording) -> Iterator[_Heard | Opened]:
+    def _open(self, recording: Recording) -> tuple[RecordingInfo, Iterator[_Heard]]:
         rate = self.model.config.sample_rate
         length, hop = self.window_length_seconds, self.hop_length_seconds
         if recording.path is not None:
             info = probe(recording.path)
-            heard = recording_windows(recording.path, rate, length, hop, self.channel)
-        else:
-            assert recording.samples is not None and recording.sample_rate is not None
-            info = _info(recording.name, recording.samples, recording.sample_rate)
-            windows = array_windows(recording.samples, recording.sample_rate, rate, length, hop)
-            heard = ((window, "mix", waveform) for window, waveform in windows)
-        warning = ultrasonic_warning(info, rate)
-        if warning is not None:
-            logger.warning(warning)
-        yield Opened(recording.name, info.duration_seconds)
-        for window, channel, waveform in heard:
-            yield _Heard(window, channel, waveform)
+            windows = recording_windows(recording.path, rate, length, hop, self.channel)
+            return info, (_Heard(window, channel, waveform) for window, channel, waveform in windows)
+        assert recording.samples is not None and recording.sample_rate is not None
+        info = _info(recording.name, recording.samples, recording.sample_rate)
+        mixed = array_windows(recording.samples, recording.sample_rate, rate, length, hop)
+        return info, (_Heard(window, "mix", waveform) for window, waveform in mixed)
 
 
 def check_window(model: NatureLM, window_length_seconds: float, hop_length_seconds: float) -> None:
@@ -285,4 +294,6 @@ def _info(name: str, samples: npt.NDArray[Any], sample_rate: int) -> RecordingIn
 def _reason(error: Exception, name: str) -> str:
     """Return the error's sentence, with the recording's name in it."""
     sentence = " ".join(str(error).split()) or type(error).__name__
+    if not isinstance(error, RecordingError):
+        return f"{name} cannot be decoded ({sentence}); replace it by an intact copy, or leave it out."
     return sentence if Path(name).name in sentence else f"{name}: {sentence}"

@@ -27,8 +27,10 @@ def model_fingerprint(model: NatureLM) -> str:
         flat = tensor.detach().reshape(-1)
         digest.update(f"{name} {tuple(tensor.shape)} {tensor.dtype}".encode())
         if flat.numel():
-            places = torch.linspace(0, flat.numel() - 1, SAMPLED_VALUES, dtype=torch.float64).long()
-            digest.update(flat[places.to(flat.device)].double().cpu().numpy().tobytes())
+            last = flat.numel() - 1
+            places = torch.linspace(0, last, SAMPLED_VALUES, dtype=torch.float64, device="cpu").long()
+            sampled = flat[places.to(flat.device)].cpu()  # first: Apple's GPU has no float64
+            digest.update(sampled.double().numpy().tobytes())
     return digest.hexdigest()[:16]
 
 

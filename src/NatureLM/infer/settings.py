@@ -2,16 +2,58 @@
 
 from __future__ import annotations
 
-import json
-from dataclasses import fields
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from NatureLM.config import GenerationConfig, InferenceConfig
+from NatureLM.config import GenerationConfig, InferenceConfig, fill_section, read_yaml, typed_values
 from NatureLM.models.answering import AnswerSettings
 
 if TYPE_CHECKING:
     from NatureLM.models import NatureLM
+
+
+@dataclass(frozen=True)
+class Configuration:
+    """What a run is configured with, and where its generation settings come from.
+
+    Attributes
+    ----------
+    config : InferenceConfig
+        The file's values with the typed ones over them.
+    typed : GenerationConfig
+        The generation settings that the user typed: they hold for any model.
+    written_for : str or None
+        The model that the file names: its generation settings hold for this one only. None where the
+        file names none (or there is no file): they hold for any model.
+    """
+
+    config: InferenceConfig = field(default_factory=InferenceConfig)
+    typed: GenerationConfig = field(default_factory=GenerationConfig)
+    written_for: str | None = None
+
+    def generation_layers(self, model: NatureLM) -> list[GenerationConfig]:
+        """Return the generation settings that hold for ``model``, strongest first."""
+        requested_as = getattr(model, "requested_as", None)
+        if self.written_for in (None, requested_as):
+            return [self.typed, self.config.generation]
+        return [self.typed]
+
+
+def read_configuration(
+    path: str | os.PathLike[str] | None = None,
+    overrides: Sequence[str] = (),
+    options: Mapping[str, Any] | None = None,
+) -> Configuration:
+    """Read what a run is configured with; parameters and errors are those of `load_config`."""
+    file = {} if path is None else read_yaml(Path(path))
+    typed = typed_values(overrides, options)
+    config = fill_section(InferenceConfig, file, typed, None if path is None else Path(path))
+    return Configuration(
+        config, GenerationConfig.model_validate(typed.get("generation", {})), file.get("model")
+    )
 
 
 def answer_settings(model: NatureLM, *layers: GenerationConfig) -> AnswerSettings:
@@ -22,31 +64,13 @@ def answer_settings(model: NatureLM, *layers: GenerationConfig) -> AnswerSetting
     model : NatureLM
         Its generation config holds its own defaults for ``num_beams`` and ``max_new_tokens``.
     *layers : GenerationConfig
-        Strongest first: what was typed, then the configuration file's. A model that answers as a
-        fallback is not the one that the file's generation settings were written for: leave them out.
+        Strongest first, as :meth:`Configuration.generation_layers` returns them.
     """
     own = getattr(model, "generation_config", None)
     values: dict[str, Any] = {}
-    for field in fields(AnswerSettings):
-        given = [getattr(layer, field.name, None) for layer in (*layers, own)]
+    for setting in fields(AnswerSettings):
+        given = [getattr(layer, setting.name, None) for layer in (*layers, own)]
         chosen = next((value for value in given if value is not None), None)
         if chosen is not None:
-            values[field.name] = chosen
+            values[setting.name] = chosen
     return AnswerSettings(**values)
-
-
-def answered_by_fallback(config: InferenceConfig, model: NatureLM) -> bool:
-    """Tell whether ``model`` is the configuration's fallback and not the model that it names."""
-    if config.fallback is None or config.fallback == config.model:
-        return False
-    return bool(model.config.name == _model_name(config.fallback))
-
-
-def _model_name(name_or_path: str) -> str:
-    """Return the name that a model's rows carry: it stands in the configuration in its folder."""
-    from NatureLM.models.loading import BUNDLED, BUNDLED_FOLDER
-
-    config = (BUNDLED_FOLDER if name_or_path == BUNDLED else Path(name_or_path)) / "config.json"
-    if not config.is_file():
-        return name_or_path
-    return str(json.loads(config.read_text(encoding="utf-8")).get("name", name_or_path))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -22,7 +23,7 @@ class Writer(Protocol):
 
 
 class JsonlWriter:
-    """One JSON object a line, UTF-8, flushed row by row.
+    """One JSON object a line, UTF-8, handed to the system row by row; a row that does not fit leaves no trace.
 
     Parameters
     ----------
@@ -31,13 +32,30 @@ class JsonlWriter:
     """
 
     def __init__(self, path: Path) -> None:
-        # File names that are no UTF-8 hold lone surrogates; escaped like this they are valid JSON.
-        self._file = path.open("w", encoding="utf-8", errors="backslashreplace", newline="\n")
+        self._file = path.open("wb", buffering=0)
+        self._size = 0
 
     def write(self, row: Mapping[str, Any]) -> None:
-        """Write one row; infinities and NaN become null, since JSON has no words for them."""
-        self._file.write(json.dumps(_plain(row), ensure_ascii=False, allow_nan=False) + "\n")
-        self._file.flush()
+        """Write one row; infinities and NaN become null, since JSON has no words for them.
+
+        Raises
+        ------
+        OSError
+            The row cannot be written; the file ends with the row before it.
+        """
+        text = json.dumps(_plain(row), ensure_ascii=False, allow_nan=False) + "\n"
+        # File names that are no UTF-8 hold lone surrogates; escaped like this they are valid JSON.
+        line = memoryview(text.encode("utf-8", "backslashreplace"))
+        written = 0
+        try:
+            while written < len(line):
+                written += self._file.write(line[written:])
+        except BaseException:
+            with suppress(OSError):
+                self._file.truncate(self._size)
+                self._file.seek(self._size)
+            raise
+        self._size += written
 
     def close(self) -> None:
         """Finish the file."""

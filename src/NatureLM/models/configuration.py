@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, ClassVar
 
 from transformers import LlamaConfig, PretrainedConfig
+
+from NatureLM.errors import CheckpointError
 
 
 class NatureLMConfig(PretrainedConfig):
@@ -19,7 +23,7 @@ class NatureLMConfig(PretrainedConfig):
     max_window_seconds : float
         Longest window that the model hears; longer ones are refused, never cut.
     audio_encoder : dict
-        ``{"type": ..., **options}``; the types are listed in ``NatureLM.models.encoders``.
+        ``{"type": ..., **options}``; the types are listed in ``NatureLM.models.encoders.registry``.
     adapter : dict
         ``{"type": ..., **options}``; the types are listed in ``NatureLM.models.adapters``.
     text_config : dict or LlamaConfig
@@ -64,3 +68,20 @@ class NatureLMConfig(PretrainedConfig):
         self.lora = lora
         self.licence = licence
         super().__init__(**kwargs)
+
+
+@contextmanager
+def options_named(part: str, kind: str) -> Iterator[None]:
+    """Turn the error over an unknown option of a model's part into one sentence.
+
+    Raises
+    ------
+    CheckpointError
+        If what is built within it does not take one of the options.
+    """
+    try:
+        yield
+    except TypeError as error:
+        raise CheckpointError(
+            f"The model's config has a wrong option for the {part} {kind!r}: {error}"
+        ) from error

@@ -24,6 +24,8 @@ PUBLISHED = "EarthSpeciesProject/NatureLM-audio"
 HUB_TIMEOUT_SECONDS = 5.0
 """How long the hub may take to answer a question about a small file."""
 
+HUB_FILES = ["*.safetensors", "*.json"]
+
 HOW_TO_GET_PUBLISHED = (
     "To get it, accept the licence of meta-llama/Meta-Llama-3.1-8B-Instruct on huggingface.co, "
     "run `hf auth login`, and try again with a network connection."
@@ -47,7 +49,7 @@ def load_model(
     Returns
     -------
     NatureLM
-        In evaluation mode.
+        In evaluation mode; ``requested_as`` says which of the two names it goes by.
 
     Raises
     ------
@@ -62,13 +64,16 @@ def load_model(
     from NatureLM.models.naturelm import NatureLM
 
     chosen = choose_device(device)
+    requested = os.fspath(name_or_path)
     try:
-        model = NatureLM.from_pretrained(name_or_path)
+        model = NatureLM.from_pretrained(requested)
     except ModelUnavailableError as error:
         if fallback is None:
             raise
         logger.warning("%s The model %r answers instead.", error, fallback)
-        model = NatureLM.from_pretrained(fallback)
+        requested = fallback
+        model = NatureLM.from_pretrained(requested)
+    model.requested_as = requested
     return model.eval().to(chosen)
 
 
@@ -98,17 +103,27 @@ def damage_named(folder: Path) -> Iterator[None]:
     CheckpointError
         With the folder and the reason.
     """
+    import torch
     from safetensors import SafetensorError
 
     try:
         yield
+    except torch.OutOfMemoryError:
+        raise
     except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise CheckpointError(f"The model in {folder} cannot be read: {reason}") from error
 
 
-def locate_model(name_or_path: str | os.PathLike[str]) -> Path:
+def locate_model(name_or_path: str | os.PathLike[str], **hub: Any) -> Path:
     """Return the folder that holds a model's files, fetched from the hub if need be.
+
+    Parameters
+    ----------
+    name_or_path : str or path
+        ``"bundled"``, a folder or a hub id.
+    **hub
+        ``revision``, ``token`` and ``cache_dir``, as the hub's client takes them.
 
     Raises
     ------
@@ -117,28 +132,39 @@ def locate_model(name_or_path: str | os.PathLike[str]) -> Path:
     CheckpointError
         If a folder lacks its files.
     """
-    if os.fspath(name_or_path) == BUNDLED:
-        folder = BUNDLED_FOLDER
-    else:
-        folder = Path(name_or_path)
-    if folder.is_dir():
-        missing = [name for name in ("config.json", "model.safetensors") if not (folder / name).is_file()]
-        if missing:
-            raise CheckpointError(
-                f"The model folder {folder} lacks {' and '.join(missing)}; name a folder that "
-                "`save_pretrained` or `naturelm train` wrote."
-            )
-        return folder
     name = os.fspath(name_or_path)
+    folder = BUNDLED_FOLDER if name == BUNDLED else Path(name)
+    if os.path.isdir(folder):
+        return check_folder(folder)
     if name.count("/") != 1 or name.startswith((".", "/", "~")):
         raise ModelUnavailableError(
             f"There is no model folder {name!r}; give 'bundled', an existing folder or a hub id "
             f"such as {PUBLISHED!r}."
         )
-    return fetch_from_hub(name)
+    return check_folder(fetch_from_hub(name, **hub))
 
 
-def fetch_from_hub(name: str) -> Path:
+def check_folder(folder: Path) -> Path:
+    """Return a folder that holds a model's files.
+
+    Raises
+    ------
+    CheckpointError
+        If it lacks some.
+    """
+    names = {file.name for file in folder.iterdir()}
+    missing = [] if "config.json" in names else ["config.json"]
+    if not names & {"model.safetensors", "model.safetensors.index.json"}:
+        missing.append("model.safetensors")
+    if missing:
+        raise CheckpointError(
+            f"The model folder {folder} lacks {' and '.join(missing)}; name a folder that "
+            "`save_pretrained` or `naturelm train` wrote."
+        )
+    return folder
+
+
+def fetch_from_hub(name: str, **hub: Any) -> Path:
     """Return the local folder of a hub model, after a look at its config before any large download.
 
     Raises
@@ -151,7 +177,8 @@ def fetch_from_hub(name: str) -> Path:
 
     try:
         # One question without retries: whoever is offline is told so within seconds.
-        HfApi().model_info(name, timeout=HUB_TIMEOUT_SECONDS)
+        asked = {key: value for key, value in hub.items() if key in ("revision", "token")}
+        HfApi().model_info(name, timeout=HUB_TIMEOUT_SECONDS, **asked)
         reachable = True
     except HfHubHTTPError as error:
         raise _unavailable(name, error) from error
@@ -159,10 +186,13 @@ def fetch_from_hub(name: str) -> Path:
         logger.debug("The hub was not reached: %s", error)
         reachable = False
     try:
-        config_file = hf_hub_download(name, "config.json", local_files_only=not reachable)
+        config_file = hf_hub_download(name, "config.json", local_files_only=not reachable, **hub)
         config = json.loads(Path(config_file).read_text(encoding="utf-8"))
         if config.get("model_type") == "naturelm":
-            return Path(snapshot_download(name, local_files_only=not reachable))
+            # Nothing that could be unpickled is even fetched.
+            return Path(
+                snapshot_download(name, allow_patterns=HUB_FILES, local_files_only=not reachable, **hub)
+            )
     except Exception as error:
         raise _unavailable(name, error) from error
     raise ModelUnavailableError(
@@ -227,4 +257,5 @@ def finish_loading(model: NatureLM, folder: Path, loading_info: dict[str, Any]) 
     model.attach_processor(NatureLMProcessor(tokenizer, model.config))
     model.adapter.attach(tokenizer, SpeciesTable.load())
     model.audio_encoder.load_frozen()
+    model.audio_encoder.to(model.device)
     return model.eval()

@@ -2,7 +2,8 @@
 
 An answer writes every name between an opening tag that says what kind of name it is and ``</name>``.
 Inside, decoding follows a trie of the names of the classes that reach the floor, without those already
-given; outside, words are free. So a name is never invented, and never repeated.
+given; outside, only the words that the model's config lists as those of its answers can be written. So a
+name is never invented, and never repeated.
 """
 
 from __future__ import annotations
@@ -55,6 +56,13 @@ def names_of_answer(token_ids: Sequence[int], tokenizer: PreTrainedTokenizerBase
     return names
 
 
+def answer_tokens(answers: Sequence[str], tokenizer: PreTrainedTokenizerBase) -> frozenset[int]:
+    """Return the tokens that stand outside names in the answers given as examples."""
+    special = set(tokenizer.all_special_ids)
+    ids = {token for text in answers for token in tokenizer.encode(text, add_special_tokens=False)}
+    return frozenset(ids - special)
+
+
 class NameRules(LogitsProcessor):
     """Masks the logits so that every name written is one of its row's, and none comes twice.
 
@@ -63,11 +71,22 @@ class NameRules(LogitsProcessor):
     rows : list of NameForms
         The names that may be given, one entry per row of the batch (beams of a row share it).
     tokenizer : PreTrainedTokenizerBase
+    words : frozenset of int
+        The tokens that may stand outside names; empty leaves words free.
     """
 
-    def __init__(self, rows: list[NameForms], tokenizer: PreTrainedTokenizerBase) -> None:
+    def __init__(
+        self,
+        rows: list[NameForms],
+        tokenizer: PreTrainedTokenizerBase,
+        words: frozenset[int] = frozenset(),
+    ) -> None:
         self.end = tokenizer.convert_tokens_to_ids(NAME_END)
         self.tags = {tokenizer.convert_tokens_to_ids(tag): form for form, tag in FIELD_TAGS.items()}
+        if words:
+            self.outside = sorted(words | set(self.tags) | {int(tokenizer.eos_token_id)})
+        else:
+            self.outside = [token for token in range(len(tokenizer)) if token != self.end]
         self.rows = [
             {
                 form: [(*tokenizer.encode(name, add_special_tokens=False), self.end) for name in names]
@@ -81,19 +100,14 @@ class NameRules(LogitsProcessor):
         beams = scores.shape[0] // len(self.rows)
         scores = scores.clone()
         for position, ids in enumerate(input_ids.tolist()):
-            allowed, forbidden = self.next_tokens(ids, self.rows[position // beams])
-            if allowed is not None:
-                kept = scores[position, allowed].clone()
-                scores[position] = float("-inf")
-                scores[position, allowed] = kept
-            else:
-                scores[position, forbidden] = float("-inf")
+            allowed = self.next_tokens(ids, self.rows[position // beams])
+            kept = scores[position, allowed].clone()
+            scores[position] = float("-inf")
+            scores[position, allowed] = kept
         return scores
 
-    def next_tokens(
-        self, ids: Sequence[int], names: dict[str, list[tuple[int, ...]]]
-    ) -> tuple[list[int] | None, list[int]]:
-        """Return what may follow ``ids`` inside a name (else None), and what may not outside one."""
+    def next_tokens(self, ids: Sequence[int], names: dict[str, list[tuple[int, ...]]]) -> list[int]:
+        """Return the tokens that may follow ``ids``."""
         given: set[tuple[str, tuple[int, ...]]] = set()
         start: int | None = None
         form = ""
@@ -104,11 +118,11 @@ class NameRules(LogitsProcessor):
                 given.add((form, tuple(ids[start : position + 1])))
                 start = None
         if start is None:
-            spent = [
+            spent = {
                 tag for tag, kind in self.tags.items() if all((kind, name) in given for name in names[kind])
-            ]
-            return None, [self.end, *spent]
+            }
+            return [token for token in self.outside if token not in spent]
         prefix = tuple(ids[start:])
         depth = len(prefix)
         follow = {name[depth] for name in names[form] if (form, name) not in given and name[:depth] == prefix}
-        return sorted(follow), []
+        return sorted(follow)

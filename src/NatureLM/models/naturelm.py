@@ -14,6 +14,7 @@ from torch.nn.utils.rnn import pad_sequence
 from transformers import GenerationMixin, LlamaForCausalLM, PreTrainedModel
 from transformers.modeling_outputs import CausalLMOutputWithPast
 
+from NatureLM.errors import ConfigError
 from NatureLM.models.adapters import build_adapter
 from NatureLM.models.adapters.base import Adapter, AudioContext
 from NatureLM.models.answering import AnswerSettings, ModelAnswer
@@ -48,6 +49,8 @@ class NatureLM(PreTrainedModel, GenerationMixin):
     }
 
     processor: NatureLMProcessor
+    requested_as: str
+    """The name or path that the model was loaded by (a fallback's own, where one answers)."""
     adapter: Adapter
     audio_encoder: AudioEncoder
 
@@ -64,6 +67,9 @@ class NatureLM(PreTrainedModel, GenerationMixin):
     ) -> NatureLM:
         """Load a model: ``"bundled"``, a hub id or a folder.
 
+        Further arguments are those of transformers' ``from_pretrained``; ``revision``, ``token`` and
+        ``cache_dir`` hold for the hub. Arithmetic is in float32 unless ``dtype`` says otherwise.
+
         Raises
         ------
         ModelUnavailableError
@@ -78,12 +84,22 @@ class NatureLM(PreTrainedModel, GenerationMixin):
             quiet_transformers,
         )
 
-        folder = locate_model(name_or_path)
-        # Weights may be stored in half precision; arithmetic is in single unless asked otherwise.
-        kwargs.setdefault("dtype", torch.float32)
+        hub = {name: kwargs.pop(name) for name in ("revision", "token", "cache_dir") if name in kwargs}
+        folder = locate_model(name_or_path, **hub)
+        if "torch_dtype" not in kwargs:
+            kwargs.setdefault("dtype", torch.float32)
+        kwargs |= {"output_loading_info": True, "use_safetensors": True}
         with quiet_transformers(), damage_named(folder):
-            model, loading_info = super().from_pretrained(folder, *args, output_loading_info=True, **kwargs)
+            model, loading_info = super().from_pretrained(folder, *args, **kwargs)
         return finish_loading(model, folder, loading_info)
+
+    def save_pretrained(self, save_directory: str | os.PathLike[str], **kwargs: Any) -> None:
+        """Write config, weights (without the encoder's own) and tokenizer: what `from_pretrained` reads."""
+        from NatureLM.models.loading import quiet_transformers
+
+        with quiet_transformers():
+            super().save_pretrained(save_directory, **kwargs)
+        self.processor.tokenizer.save_pretrained(save_directory)
 
     def attach_processor(self, processor: NatureLMProcessor) -> None:
         """Give the model the processor that turns queries into its prompts."""
@@ -181,6 +197,23 @@ class NatureLM(PreTrainedModel, GenerationMixin):
             **kwargs,
         )
 
+    def check_query(self, query: str, recordings: int = 1) -> None:
+        """Refuse a query that cannot be asked, before any recording is read.
+
+        Raises
+        ------
+        ConfigError
+            If it names another number of recordings, or is longer than half of what the model can read.
+        """
+        pieces = self.processor.pieces(self.processor.normalise(query), recordings=recordings)
+        length = sum(len(piece.ids) for piece in pieces)
+        longest = self.config.text_config.max_position_embeddings // 2
+        if length > longest:
+            raise ConfigError(
+                f"The query is {length} tokens long, but {self.config.name} reads at most {longest}; "
+                "shorten it."
+            )
+
     @torch.inference_mode()
     def answer(
         self,
@@ -207,7 +240,7 @@ class NatureLM(PreTrainedModel, GenerationMixin):
         Raises
         ------
         ConfigError
-            If a query names another number of recordings than one.
+            If a query names another number of recordings than one, or is too long for the model.
         """
         settings = settings or AnswerSettings()
         asked = [self.processor.normalise(query) for query in queries]
@@ -216,6 +249,13 @@ class NatureLM(PreTrainedModel, GenerationMixin):
             for window, query in zip(features, asked, strict=True)
         ]
         embeds, mask = self.embed_prompts(asked, contexts)
+        longest = self.config.text_config.max_position_embeddings
+        if embeds.shape[1] + settings.max_new_tokens > longest:
+            raise ConfigError(
+                f"A prompt of {embeds.shape[1]} tokens and an answer of up to {settings.max_new_tokens} "
+                f"exceed the {longest} that {self.config.name} can read; shorten the query or lower "
+                "--max-new-tokens."
+            )
         output = self.language_model.generate(
             inputs_embeds=embeds,
             attention_mask=mask,
@@ -223,6 +263,8 @@ class NatureLM(PreTrainedModel, GenerationMixin):
             num_beams=settings.num_beams,
             do_sample=False,
             logits_processor=self.adapter.decoding_rules(contexts),
+            # Beams compare what the rules leave; without it a name would cost an answer its rivals' share.
+            renormalize_logits=True,
             output_logits=True,
             return_dict_in_generate=True,
         )

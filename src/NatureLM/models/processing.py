@@ -51,8 +51,7 @@ class NatureLMProcessor:
         query = query.strip()
         if not self.lowercase_query:
             return query
-        # Some letters change their length in lower case; spans must keep theirs.
-        return "".join(lower if len(lower := char.lower()) == 1 else char for char in query)
+        return AUDIO_PLACEHOLDER.join(_lower(part) for part in query.split(AUDIO_PLACEHOLDER))
 
     def prompt(self, query: str, recordings: int = 1) -> str:
         """Return the whole prompt for a query about a number of recordings.
@@ -70,10 +69,8 @@ class NatureLMProcessor:
     def _place(self, query: str, recordings: int) -> tuple[str, int]:
         """Return the prompt and where in it the query's own text begins."""
         placeholders = query.count(AUDIO_PLACEHOLDER)
-        front = ""
-        if placeholders == 0:
-            front = AUDIO_BLOCK * recordings + " " if recordings else ""
-        elif placeholders != recordings:
+        front = AUDIO_BLOCK * recordings + " " if recordings and not placeholders else ""
+        if placeholders not in (0, recordings):
             raise ConfigError(
                 f"The query holds {placeholders} {AUDIO_PLACEHOLDER} but {recordings} recordings were given; "
                 f"write {AUDIO_PLACEHOLDER} once for each recording, or leave it out."
@@ -119,3 +116,8 @@ class NatureLMProcessor:
     def decode(self, token_ids: Sequence[int]) -> str:
         """Return an answer's text, without special tokens and surrounding white space."""
         return str(self.tokenizer.decode(list(token_ids), skip_special_tokens=True)).strip()
+
+
+def _lower(text: str) -> str:
+    """Return a text in lower case; letters that would change their length stay, as spans keep theirs."""
+    return "".join(lower if len(lower := char.lower()) == 1 else char for char in text)

@@ -15,6 +15,9 @@ from NatureLM.models.species import Mention, SpeciesTable
 MAX_SPECIES = 10
 """Most classes at or above the floor that the language model is given: as many as it was trained with."""
 
+MAX_SOUNDS = 2
+"""Most classes that are no animals; they take no animal's place."""
+
 MAX_SLOTS = 16
 """Most classes of one window that the language model has places for, those below the floor included."""
 
@@ -101,21 +104,22 @@ def choose_classes(
     Returns
     -------
     list of ClassEvidence
-        Classes at or above the floor by falling peak logit, then named classes below it.
+        Classes at or above the floor by falling peak logit (animals up to ``max_species``, and a named
+        one; other sounds up to two), then named classes below it.
     """
     named = list(dict.fromkeys(mention.class_index for mention in mentions))
     peaks = logits.max(axis=0)
     floor = floor_logit(settings.min_evidence)
     considered = np.array(named, dtype=np.int64) if len(named) > 1 else np.flatnonzero(peaks >= floor)
     passing = considered[peaks[considered] >= floor]
-    passing = passing[np.argsort(-peaks[passing], kind="stable")]
-    limit = MAX_SPECIES if len(named) > 1 else settings.max_species
-    chosen = passing[:limit].tolist()
-    if len(named) == 1 and peaks[named[0]] >= floor and named[0] not in chosen:
-        chosen.append(named[0])
-    weak = [index for index in named if peaks[index] < floor]
-    weak = weak[: min(MAX_WEAK_SLOTS, MAX_SLOTS - len(chosen))]
-    animals = [index for index in chosen if table.species[index].is_animal]
+    passing = passing[np.argsort(-peaks[passing], kind="stable")].tolist()
+    animals = [index for index in passing if table.species[index].is_animal]
+    animals = animals[: MAX_SPECIES if len(named) > 1 else settings.max_species]
+    if len(named) == 1 and peaks[named[0]] >= floor and named[0] not in animals:
+        animals.append(named[0])
+    sounds = [index for index in passing if not table.species[index].is_animal][:MAX_SOUNDS]
+    chosen = sorted([*animals, *sounds], key=passing.index)
+    weak = [index for index in named if peaks[index] < floor][:MAX_WEAK_SLOTS]
     focal = animals[0] if animals else None
 
     def state_of(index: int) -> State:

@@ -1,8 +1,4 @@
-"""Build the bundled model from nothing: tokenizer, background bank, training, the folder that ships.
-
-Run it with ``naturelm train --cfg-path configs/train_bundled.yml``; a run that was cut goes on from its last
-checkpoint when the same command is given again.
-"""
+"""What the bundled model is built from and how it is kept: tokenizer, background bank, model, folder."""
 
 from __future__ import annotations
 
@@ -15,6 +11,7 @@ import numpy as np
 import torch
 from transformers import LlamaConfig, PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
+from NatureLM.errors import ConfigError
 from NatureLM.models.adapters.species_tokens import SpeciesTokensAdapter
 from NatureLM.models.configuration import NatureLMConfig
 from NatureLM.models.encoders.birdnet import BirdNetEncoder
@@ -26,36 +23,38 @@ from NatureLM.models.vocabulary import ASSISTANT, BOS, EOS, PAD, USER
 from NatureLM.training.backgrounds import background_bank
 from NatureLM.training.evidence import BackgroundBank, EvidenceMaker
 from NatureLM.training.settings import BundledTrainingConfig
+from NatureLM.training.tasks import answer_forms
 from NatureLM.training.tokenizer import train_tokenizer
 
 logger = logging.getLogger(__name__)
 
 LICENCE = "CC BY-NC-SA 4.0"
 
-
-def train(settings: BundledTrainingConfig) -> Path:
-    """Build the bundled model.
-
-    Returns
-    -------
-    Path
-        The folder with the finished model, loadable by ``NatureLM.from_pretrained``.
-    """
-    from NatureLM.training.trainer import run_processes
-
-    prepare(settings)
-    run_processes(settings)
-    finished = settings.output_path / "model"
-    logger.info("The finished model is in %s", finished)
-    return finished
+RUN_IDENTITY = (
+    "seed",
+    "vocabulary_size",
+    "hidden_size",
+    "layers",
+    "heads",
+    "feed_forward_size",
+    "background_windows",
+    "processes",
+    "batch_size",
+)
+"""Settings that a run cannot change on the way; the others (steps, learning rates, logging) it can."""
 
 
 def prepare(settings: BundledTrainingConfig) -> None:
-    """Make the tokenizer and the background bank, where an earlier run has not made them."""
+    """Make the tokenizer and the background bank, where an earlier run has not made them.
+
+    Raises
+    ------
+    ConfigError
+        If the folder holds a run whose settings make another model or other data.
+    """
     folder = settings.output_path
     folder.mkdir(parents=True, exist_ok=True)
-    described = folder / "settings.json"
-    described.write_text(settings.model_dump_json(indent=2) + "\n", encoding="utf-8")
+    check_same_run(folder / "settings.json", settings)
     if not (folder / "tokenizer" / "tokenizer.json").exists():
         logger.info("Training the tokenizer")
         train_tokenizer(SpeciesTable.load(), settings.vocabulary_size).save_pretrained(folder / "tokenizer")
@@ -66,6 +65,26 @@ def prepare(settings: BundledTrainingConfig) -> None:
         unfinished = bank.with_suffix(".unfinished.npy")
         np.save(unfinished, made.embeddings)
         os.replace(unfinished, bank)
+
+
+def check_same_run(described: Path, settings: BundledTrainingConfig) -> None:
+    """Write down a new run's settings; refuse to go on with a run under settings that do not fit it.
+
+    Raises
+    ------
+    ConfigError
+        Naming the settings that differ.
+    """
+    now = settings.model_dump(mode="json")
+    if described.exists():
+        before = json.loads(described.read_text(encoding="utf-8"))
+        changed = [name for name in RUN_IDENTITY if before.get(name) != now[name]]
+        if changed:
+            raise ConfigError(
+                f"{described.parent} holds a run with other settings ({', '.join(changed)}); "
+                "choose another output_path or remove the folder."
+            )
+    described.write_text(json.dumps(now, indent=2) + "\n", encoding="utf-8")
 
 
 def load_tokenizer(folder: Path) -> PreTrainedTokenizerBase:
@@ -80,7 +99,7 @@ def model_config(settings: BundledTrainingConfig, tokenizer: PreTrainedTokenizer
         sample_rate=48_000,
         max_window_seconds=30.0,
         audio_encoder={"type": "birdnet", "segment_hop_seconds": 2.5},
-        adapter={"type": "species_tokens"},
+        adapter={"type": "species_tokens", "answers": answer_forms()},
         text_config=LlamaConfig(
             vocab_size=len(tokenizer),
             hidden_size=settings.hidden_size,

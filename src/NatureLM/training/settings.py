@@ -18,24 +18,24 @@ class BundledTrainingConfig(BaseModel):
     device: str = "cpu"
 
     vocabulary_size: int = Field(6144, gt=256)
-    hidden_size: int = 256
-    layers: int = 4
-    heads: int = 8
-    feed_forward_size: int = 768
+    hidden_size: int = Field(256, ge=16)
+    layers: int = Field(4, ge=1)
+    heads: int = Field(8, ge=1)
+    feed_forward_size: int = Field(768, ge=16)
 
     background_windows: int = Field(600, ge=8)
     processes: int = Field(2, ge=1)
     threads_per_process: int = Field(1, ge=1)
-    batch_size: int = Field(64, ge=1)
+    batch_size: int = Field(64, ge=1, le=1024)
     steps: int = Field(3400, ge=1)
-    warmup_steps: int = 100
+    warmup_steps: int = Field(100, ge=0)
     decay_share: float = Field(0.4, gt=0, le=1)
-    matrix_learning_rate: float = 0.02
-    learning_rate: float = 2e-3
-    weight_decay: float = 0.01
-    gradient_norm: float = 1.0
+    matrix_learning_rate: float = Field(0.02, gt=0)
+    learning_rate: float = Field(2e-3, gt=0)
+    weight_decay: float = Field(0.01, ge=0)
+    gradient_norm: float = Field(1.0, gt=0)
 
-    log_every: int = 20
-    validate_every: int = 400
-    validation_windows: int = 160
-    checkpoint_every: int = 100
+    log_every: int = Field(20, ge=1)
+    validate_every: int = Field(400, ge=1)
+    validation_windows: int = Field(160, ge=1)
+    checkpoint_every: int = Field(100, ge=1)

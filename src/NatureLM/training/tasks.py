@@ -21,7 +21,7 @@ from NatureLM.models.adapters.base import AudioContext
 from NatureLM.models.adapters.species_tokens import SpeciesTokensAdapter
 from NatureLM.models.answering import AnswerSettings
 from NatureLM.models.species import Species, SpeciesTable
-from NatureLM.models.species_evidence import ClassEvidence, floor_logit
+from NatureLM.models.species_evidence import MAX_SPECIES, ClassEvidence, floor_logit
 from NatureLM.models.vocabulary import FIELD_TAGS, NAME_END
 from NatureLM.training.phrasing import made_up_word, rephrase
 
@@ -105,6 +105,14 @@ UNHEARD_ANIMALS = {
     ),
 }  # fmt: skip
 """Animals that are no classes of the encoder, so that nothing can be said of them."""
+
+
+def answer_forms() -> list[str]:
+    """Return answers that hold every word which an answer may hold outside names."""
+    animal, sound = tagged("common", ""), tagged("sound", "")
+    captions = [caption([animal] * count, [sound] * sounds) for count in range(4) for sounds in range(3)]
+    listed = [f"{animal}, {animal}", f"{animal} ({animal})", f"{animal} {animal}"]
+    return [NONE, UNKNOWN, "Yes", "No", *captions, *listed, *map(str, range(MAX_SPECIES + 1))]
 
 
 @dataclass(frozen=True)

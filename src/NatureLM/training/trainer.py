@@ -1,4 +1,8 @@
-"""The training loop: data-parallel processes, Muon on hidden matrices, checkpoints that resume exactly."""
+"""Train the bundled model: data-parallel processes, Muon on hidden matrices, checkpoints to resume from.
+
+Run it with ``naturelm train --cfg-path configs/train_bundled.yml``; a run that was cut goes on from its last
+checkpoint when the same command is given again.
+"""
 
 from __future__ import annotations
 
@@ -16,10 +20,19 @@ from torch.multiprocessing.spawn import start_processes
 from torch.nn import functional
 from torch.utils.data import DataLoader
 
+from NatureLM.errors import ConfigError
+from NatureLM.models.devices import choose_device
 from NatureLM.models.naturelm import NatureLM
 from NatureLM.models.species import SpeciesTable
 from NatureLM.training.batches import IGNORED, TEXT, Batch, ExampleStream, collate, encode_example
-from NatureLM.training.bundled import build_model, evidence_maker, save_model, species_adapter, write_log
+from NatureLM.training.bundled import (
+    build_model,
+    evidence_maker,
+    prepare,
+    save_model,
+    species_adapter,
+    write_log,
+)
 from NatureLM.training.evidence import EvidenceMaker
 from NatureLM.training.settings import BundledTrainingConfig
 from NatureLM.training.tasks import TaskMaker
@@ -27,6 +40,27 @@ from NatureLM.training.tasks import TaskMaker
 logger = logging.getLogger(__name__)
 
 VALIDATION_SEED = 9_001
+
+
+def train(settings: BundledTrainingConfig) -> Path:
+    """Build the bundled model from nothing, or go on with a run that was cut.
+
+    Returns
+    -------
+    Path
+        The folder with the finished model, loadable by ``NatureLM.from_pretrained``.
+
+    Raises
+    ------
+    ConfigError
+        If this torch cannot train it, the device is not there, or the folder holds another run.
+    """
+    if not hasattr(torch.optim, "Muon"):
+        raise ConfigError(f"Training needs torch 2.9 or newer (this is {torch.__version__}); upgrade torch.")
+    choose_device(settings.device)
+    prepare(settings)
+    run_processes(settings)
+    return settings.output_path / "model"
 
 
 def run_processes(settings: BundledTrainingConfig) -> None:
@@ -51,7 +85,7 @@ def train_process(rank: int, settings: BundledTrainingConfig) -> None:
         world_size=settings.processes,
     )
     folder = settings.output_path
-    device = torch.device(settings.device)
+    device = choose_device(settings.device)
     model = build_model(settings)
     table = SpeciesTable.load()
     evidence = evidence_maker(settings, table)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from NatureLM.errors import ConfigError
+from NatureLM.errors import CheckpointError
 from NatureLM.models.adapters.base import Adapter
-from NatureLM.models.configuration import NatureLMConfig
+from NatureLM.models.configuration import NatureLMConfig, options_named
 
 
 def build_adapter(config: NatureLMConfig) -> Adapter:
@@ -12,12 +12,14 @@ def build_adapter(config: NatureLMConfig) -> Adapter:
 
     Raises
     ------
-    ConfigError
-        If there is no adapter of that name.
+    CheckpointError
+        If there is no adapter of that name, or it has no such option.
     """
-    kind = config.adapter.get("type")
+    options = dict(config.adapter)
+    kind = options.pop("type", None)
     if kind == "species_tokens":
         from NatureLM.models.adapters.species_tokens import SpeciesTokensAdapter
 
-        return SpeciesTokensAdapter(config.text_config.hidden_size)
-    raise ConfigError(f"Unknown adapter {kind!r} in the model's config; available: species_tokens.")
+        with options_named("adapter", kind):
+            return SpeciesTokensAdapter(config.text_config.hidden_size, **options)
+    raise CheckpointError(f"Unknown adapter {kind!r} in the model's config; available: species_tokens.")

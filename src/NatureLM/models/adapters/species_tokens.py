@@ -20,7 +20,7 @@ from transformers import LogitsProcessorList, PreTrainedTokenizerBase
 from NatureLM.errors import ConfigError
 from NatureLM.models.adapters.base import Adapter, AudioContext
 from NatureLM.models.answering import AnswerSettings, Detection
-from NatureLM.models.name_rules import NameRules, names_of_answer, window_names
+from NatureLM.models.name_rules import NameRules, answer_tokens, names_of_answer, window_names
 from NatureLM.models.species import SpeciesTable
 from NatureLM.models.species_evidence import (
     MAX_SLOTS,
@@ -68,13 +68,16 @@ class SpeciesTokensAdapter(Adapter):
     ----------
     hidden_size : int
         Width of the language model.
+    answers : sequence of str
+        Answers that hold every word which may be written outside names; none leaves words free.
     """
 
     tokenizer: PreTrainedTokenizerBase
     table: SpeciesTable
 
-    def __init__(self, hidden_size: int) -> None:
+    def __init__(self, hidden_size: int, answers: Sequence[str] = ()) -> None:
         super().__init__()
+        self.answers = list(answers)
         self.token_map = torch.nn.Linear(hidden_size, hidden_size, bias=False)
         self.previous_map = torch.nn.Linear(hidden_size, hidden_size, bias=False)
         self.strength_map = torch.nn.Linear(STRENGTHS, hidden_size)
@@ -89,6 +92,7 @@ class SpeciesTokensAdapter(Adapter):
         self.tokenizer = tokenizer
         self.table = table
         self._class_tokens = {}
+        self._words = answer_tokens(self.answers, tokenizer)
 
     def class_tokens(self, class_index: int) -> npt.NDArray[np.int64]:
         """Return the words of a class: int64 [length, 3] of token id, id before it, field."""
@@ -201,10 +205,10 @@ class SpeciesTokensAdapter(Adapter):
             window_names([e for context in row for e in context.content.evidence], self.table)
             for row in contexts
         ]
-        return LogitsProcessorList([NameRules(rows, self.tokenizer)])
+        return LogitsProcessorList([NameRules(rows, self.tokenizer, self._words)])
 
     def detections(self, contexts: Sequence[AudioContext], token_ids: Sequence[int]) -> list[Detection]:
-        """Return the animals that an answer names, by any of their names, with their evidence."""
+        """Return the animals that an answer names by common or scientific name, with their evidence."""
         evidence = [e for context in contexts for e in context.content.evidence if e.passes]
         named = names_of_answer(token_ids, self.tokenizer)
         found: dict[int, Detection] = {}

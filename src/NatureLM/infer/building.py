@@ -1,0 +1,54 @@
+"""From a configuration to an engine ready to run: the model, its settings, its licence."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING
+
+from NatureLM.infer.engine import Engine
+from NatureLM.infer.notice import show_licence_once
+from NatureLM.infer.settings import Configuration, answer_settings
+
+if TYPE_CHECKING:
+    from NatureLM.models import NatureLM
+
+logger = logging.getLogger("NatureLM.infer")
+
+
+def build_engine(configuration: Configuration, model: NatureLM | None = None) -> Engine:
+    """Load the configured model, unless one is given, and return the engine that asks it.
+
+    A file's generation settings are left out for a model that the file does not name; where the user
+    chose that model, a warning says so (a fallback brings a warning of its own).
+
+    Raises
+    ------
+    ConfigError
+        A setting that the model cannot honour.
+    ModelUnavailableError, CheckpointError
+        The model cannot be had or loaded.
+    """
+    config = configuration.config
+    chosen = model is not None or config.model != configuration.written_for
+    if model is None:
+        from NatureLM.models.loading import load_model
+
+        model = load_model(config.model, config.device, config.fallback)
+    layers = configuration.generation_layers(model)
+    engine = Engine(
+        model,
+        answer_settings(model, *layers),
+        window_length_seconds=config.window_length_seconds,
+        hop_length_seconds=config.hop_length_seconds,
+        channel=config.channel,
+        batch_size=config.batch_size,
+    )
+    if chosen and config.generation not in layers:
+        logger.warning(
+            "The configuration's generation settings were written for %s and are left out: %s answers with "
+            "its own.",
+            configuration.written_for,
+            model.config.name,
+        )
+    show_licence_once(model)
+    return engine

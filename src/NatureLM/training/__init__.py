@@ -1,0 +1,1 @@
+"""Training: the data of the bundled model, and how it is built."""
