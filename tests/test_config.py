@@ -1,8 +1,9 @@
 from pathlib import Path
 
 import pytest
+from pydantic import Field
 
-from NatureLM.config import GenerationConfig, InferenceConfig, load_config, typed_values
+from NatureLM.config import GenerationConfig, InferenceConfig, Section, load_config, typed_values
 from NatureLM.errors import ConfigError
 
 CONFIGS = Path(__file__).parents[1] / "configs"
@@ -122,9 +123,30 @@ def test_malformed_file_is_one_sentence(tmp_path: Path, text: str, reason: str) 
 def test_missing_and_binary_files_are_named(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"none\.yml: no such configuration file"):
         load_config(InferenceConfig, tmp_path / "none.yml")
+    with pytest.raises(ConfigError, match=r"cannot be read as a configuration file .*File name too long"):
+        load_config(InferenceConfig, tmp_path / ("x" * 300))
     (tmp_path / "sound.yml").write_bytes(b"RIFF\xff\xfe\x00")
     with pytest.raises(ConfigError, match=r"sound\.yml: cannot be read"):
         load_config(InferenceConfig, tmp_path / "sound.yml")
+
+
+def test_any_section_can_be_filled(tmp_path: Path) -> None:
+    class Optimiser(Section):
+        learning_rate: float = Field(default=0.1, gt=0.0)
+
+    class Training(Section):
+        steps: int = Field(default=10, ge=1)
+        optimiser: Optimiser = Field(default_factory=Optimiser)
+
+    path = write(tmp_path / "train.yml", "steps: 20\noptimiser: {learning_rate: 0.5}\n")
+    settings = load_config(Training, path, ["optimiser.learning_rate=0.25"])
+    assert (settings.steps, settings.optimiser.learning_rate) == (20, 0.25)
+    with pytest.raises(ConfigError, match=r"'optimiser\.learning_rat'.*'optimiser\.learning_rate'"):
+        load_config(Training, overrides=["optimiser.learning_rat=1"])
+    with pytest.raises(ConfigError, match=r"command line: optimiser\.learning_rate: .*finite"):
+        load_config(Training, overrides=["optimiser.learning_rate=.inf"])
+    with pytest.raises(ConfigError, match=r"train\.yml: steps: .*greater than or equal to 1, got 0"):
+        load_config(Training, write(path, "steps: 0\n"))
 
 
 def test_empty_file_gives_the_defaults(tmp_path: Path) -> None:

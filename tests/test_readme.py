@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shlex
 import shutil
@@ -19,19 +20,33 @@ COMMANDS = [line for kind, text in BLOCKS if kind == "bash" for line in text.spl
 ANSWER = re.compile(r"#\d+\.\d\ds - \d+\.\d\ds#: .*?(?=  \(|$)", flags=re.MULTILINE)
 
 
+def run(*command: str | Path, folder: Path) -> subprocess.CompletedProcess[str]:
+    """Run a command in a folder, without network and without the user's own data and models."""
+    home = folder.parent / "home"
+    environment = {
+        **os.environ,
+        "HF_HUB_OFFLINE": "1",
+        "HF_HOME": str(home / "no-models-here"),
+        "XDG_DATA_HOME": str(home / "data"),
+        "XDG_CACHE_HOME": str(home / "cache"),
+    }
+    return subprocess.run(
+        command, cwd=folder, env=environment, capture_output=True, text=True, timeout=300, check=False
+    )
+
+
 def run_naturelm(command: str, folder: Path) -> subprocess.CompletedProcess[str]:
     """Run a README command's `naturelm ...` part with this Python's own `naturelm`."""
     arguments = shlex.split(command[command.index("naturelm ") :])
     program = Path(sys.executable).with_name("naturelm")
-    return subprocess.run(
-        [program, *arguments[1:]], cwd=folder, capture_output=True, text=True, timeout=300, check=False
-    )
+    return run(program, *arguments[1:], folder=folder)
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with what the README's commands name."""
-    here = tmp_path_factory.mktemp("reader")
+    here = tmp_path_factory.mktemp("reader") / "checkout"
+    here.mkdir()
     shutil.copytree(REPOSITORY / "assets", here / "assets")
     shutil.copytree(REPOSITORY / "configs", here / "configs")
     return here
@@ -77,9 +92,7 @@ def test_the_published_command_line_falls_back_with_a_warning(folder: Path) -> N
 
 def test_the_python_example_prints_what_it_says(folder: Path) -> None:
     (code,) = [text for kind, text in BLOCKS if kind == "python"]
-    done = subprocess.run(
-        [sys.executable, "-c", code], cwd=folder, capture_output=True, text=True, timeout=300, check=False
-    )
+    done = run(sys.executable, "-c", code, folder=folder)
     assert done.returncode == 0, done.stderr
     printed = done.stdout.splitlines()
     assert "# " + printed[0] in code
@@ -106,25 +119,17 @@ pipeline = Pipeline(model=model)
 results = pipeline(audio_paths, queries, window_length_seconds=10.0, hop_length_seconds=10.0)
 print(results)
 """
-    done = subprocess.run(
-        [sys.executable, "-c", code], cwd=folder, capture_output=True, text=True, timeout=300, check=False
-    )
+    done = run(sys.executable, "-c", code, folder=folder)
     assert done.stdout.strip() == "['#0.00s - 10.00s#: Northern Saw-whet Owl\\n']", done.stderr
 
 
 def test_root_scripts_call_the_command_line(folder: Path) -> None:
-    done = subprocess.run(
-        [sys.executable, REPOSITORY / "infer.py", "--audio-path", "assets/rain.ogg", "--query", "Species?"],
-        cwd=folder,
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=False,
-    )
+    arguments = ["--audio-path", "assets/rain.ogg", "--query", "Species?"]
+    done = run(sys.executable, REPOSITORY / "infer.py", *arguments, folder=folder)
     assert done.returncode == 0, done.stderr
     assert "rain.ogg, #0.00s - 10.00s#: None" in done.stdout
 
 
-def test_every_query_in_the_readme_is_quoted_and_every_linked_file_exists() -> None:
+def test_every_file_that_the_readme_links_to_exists() -> None:
     for target in re.findall(r"\]\((?!https?:)([^)#]+)", README):
         assert (REPOSITORY / target).exists(), target

@@ -1,3 +1,4 @@
+import contextlib
 import os
 import struct
 from pathlib import Path
@@ -6,6 +7,7 @@ import numpy as np
 import pytest
 import soundfile
 
+from NatureLM.audio import decoding
 from NatureLM.audio.decoding import SoundReader, display_path
 from NatureLM.errors import RecordingError
 
@@ -256,3 +258,23 @@ def test_names_that_are_no_text(make_recording):
     with pytest.raises(RecordingError) as caught:
         SoundReader(odd)
     assert str(caught.value).encode("utf-8").count(b"\n") == 0
+
+
+@pytest.mark.skipif(not Path("/proc/self/fd").is_dir(), reason="needs /proc to count open files")
+@pytest.mark.parametrize("error", [OSError(5, "Input/output error"), MemoryError()])
+def test_file_whose_disk_fails_after_opening_is_closed(make_recording, monkeypatch, error):
+    path = make_recording("a.wav")
+
+    def fail(*_):
+        raise error
+
+    monkeypatch.setattr(decoding, "_corrected_file", fail)
+    with pytest.raises((RecordingError, MemoryError)) as caught:
+        SoundReader(path)
+    if isinstance(error, OSError):
+        assert str(caught.value) == f"{path} cannot be read: Input/output error; check the disk it is on."
+    opened = []
+    for descriptor in Path("/proc/self/fd").iterdir():
+        with contextlib.suppress(OSError):  # the one that lists them is gone by now
+            opened.append(os.readlink(descriptor))
+    assert str(path) not in opened

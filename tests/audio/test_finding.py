@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from NatureLM.audio import find_recordings, recording_suffixes
+from NatureLM.audio import find_recordings, is_folder, recording_suffixes
 from NatureLM.errors import RecordingError
 
 
@@ -54,6 +54,24 @@ def test_named_files_are_taken_whatever_their_suffix_and_once(tmp_path, monkeypa
 def test_missing_path(tmp_path):
     with pytest.raises(RecordingError, match=r"gone does not exist; check the path"):
         find_recordings([tmp_path, tmp_path / "gone"])
+
+
+def test_path_that_the_system_refuses(tmp_path):
+    (tmp_path / "loop").symlink_to("loop")
+    with pytest.raises(RecordingError, match="File name too long"):
+        find_recordings(tmp_path / ("x" * 300))
+    with pytest.raises(RecordingError, match="loop cannot be opened: Too many levels of symbolic links"):
+        is_folder(tmp_path / "loop")
+    with pytest.raises(RecordingError, match="null byte"):
+        is_folder("a\0.wav")
+    assert is_folder(tmp_path)
+
+
+def test_all_paths_are_checked_before_any_is_searched(tmp_path, caplog):
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(RecordingError, match="gone does not exist"):
+        find_recordings([tmp_path / "empty", tmp_path / "gone"])
+    assert caplog.messages == []
 
 
 def test_folder_named_like_a_recording_is_reported_and_searched(tmp_path, caplog):

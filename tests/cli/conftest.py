@@ -23,6 +23,7 @@ def environment(tmp_path: Path) -> dict[str, str]:
         "HF_HUB_OFFLINE": "1",
         "HF_HOME": str(tmp_path / "no-models-here"),
         "XDG_DATA_HOME": str(tmp_path / "user-data"),
+        "XDG_CACHE_HOME": str(tmp_path / "user-cache"),
         "OMP_NUM_THREADS": "1",
     }
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -83,6 +84,8 @@ def test_several_queries_windows_and_the_record_of_the_run(
     assert (run["windows"], run["answers"], run["failures"], run["complete"]) == (3, 6, 0, True)
     assert run["model"]["name"] == answers[0]["model"] and len(run["model"]["fingerprint"]) == 16
     assert not (folder / "out.jsonl.failures.jsonl").exists()
+    # Nothing of what a terminal is shown goes into a pipe.
+    assert not re.search(r"[\x00-\x09\x0b-\x1f]|\d/\d files", done.stdout + done.stderr)
 
 
 def test_published_command_falls_back_with_a_warning(naturelm: Naturelm, folder: Path, noise: Path) -> None:
@@ -97,6 +100,71 @@ def test_published_command_falls_back_with_a_warning(naturelm: Naturelm, folder:
     assert run["settings"]["num_beams"] == 1 and run["settings"]["merging_alpha"] is None
     assert {row["model"] for row in rows(folder / "inference_output.jsonl")} == {run["model"]["name"]}
     assert run["model"]["requested"] == "EarthSpeciesProject/NatureLM-audio"
+
+
+def test_model_named_beside_a_configuration_leaves_its_settings_out(
+    naturelm: Naturelm, folder: Path, noise: Path
+) -> None:
+    inference = str(REPOSITORY / "configs" / "inference.yml")
+    done = naturelm(
+        *("infer", "--cfg-path", inference, "--model", "bundled", "--max-species", "1"),
+        *("--audio-path", str(noise), "--query", FOCAL),
+    )
+    assert done.returncode == 0, done.stderr
+    (warning,) = [line for line in done.stderr.splitlines() if line.startswith("warning: ")]
+    assert "were written for EarthSpeciesProject/NatureLM-audio and are left out" in warning
+    settings = json.loads((folder / "inference_output.jsonl.run.json").read_text())["settings"]
+    assert (settings["num_beams"], settings["merging_alpha"], settings["max_species"]) == (1, None, 1)
+
+
+def test_one_channel_of_a_stereo_recording(naturelm: Naturelm, folder: Path) -> None:
+    bird, rate = soundfile.read(REPOSITORY / "assets" / "great_tit.ogg", dtype="float32")
+    rain, rain_rate = soundfile.read(REPOSITORY / "assets" / "rain.ogg", dtype="float32")
+    assert rate == rain_rate
+    length = min(len(bird), len(rain))
+    soundfile.write(folder / "stereo.wav", np.stack([rain[:length], bird[:length]], axis=1), rate)
+    soundfile.write(folder / "mono.wav", bird, rate)
+    done = naturelm(
+        *("infer", "--audio-path", "stereo.wav", "--audio-path", "mono.wav", "--channel", "2"),
+        *("--query", FOCAL),
+    )
+    assert done.returncode == 1, done.stderr
+    (answer,) = rows(folder / "inference_output.jsonl")
+    assert (answer["audio_path"], answer["channel"], answer["output"]) == ("stereo.wav", "2", "Great Tit")
+    assert done.stdout.startswith("stereo.wav, #0.00s - 10.00s, channel 2#: Great Tit  (")
+    (failure,) = rows(folder / "inference_output.jsonl.failures.jsonl")
+    assert failure["reason"].startswith("mono.wav has 1 channel, so there is no channel 2;")
+
+
+@pytest.mark.skipif(os.name == "nt", reason="POSIX limits")
+def test_full_disk_is_one_sentence_and_costs_no_answer(
+    folder: Path, noise: Path, environment: dict[str, str]
+) -> None:
+    import resource
+
+    def limit() -> None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (1500, 1500))
+
+    (folder / "inference_output.jsonl").write_text("precious\n")
+    arguments = ["infer", "--audio-path", str(noise), "--query", FOCAL, "--window-length-seconds", "2"]
+    done = subprocess.run(
+        [sys.executable, "-m", "NatureLM.cli.main", *arguments, "--hop-length-seconds", "1"],
+        cwd=folder,
+        env={**environment, "PYTHONDONTWRITEBYTECODE": "1"},
+        capture_output=True,
+        text=True,
+        timeout=300,
+        preexec_fn=limit,
+    )
+    assert done.returncode == 1, done.stderr
+    assert "Traceback" not in done.stderr
+    said, error = done.stderr.splitlines()[-2:]
+    kept = rows(folder / "inference_output.jsonl.partial")
+    assert 1 <= len(kept) < 11
+    assert said == f"Stopped: the {len(kept)} answers so far are kept in inference_output.jsonl.partial."
+    assert error.startswith("naturelm: error: cannot write inference_output.jsonl (File too large); ")
+    assert (folder / "inference_output.jsonl").read_text() == "precious\n"
+    assert list(folder.glob("*.unfinished")) == []
 
 
 @pytest.mark.parametrize(

@@ -27,7 +27,8 @@ def in_a_folder_with_a_recording(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
         (["--audio-path", "a.wav"], "give --query, for example --query"),
         (["--audio-path", "a.wav", "--query", " "], "give --query"),
         (["--query", "Which?"], "give --audio-path"),
-        (["--audio-path", "none.wav", "--query", "Which?"], "--audio-path none.wav: no such file or folder"),
+        (["--audio-path", "none.wav", "--query", "Which?"], "--audio-path: none.wav does not exist"),
+        (["--audio-path", "x" * 300, "--query", "Which?"], "cannot be opened: File name too long"),
         (["--audio-path", "empty", "--query", "Which?"], "--audio-path empty: no recordings in there"),
         (["--audio-path", "a.wav", "--query", "Which?", "--batch-size", "0"], "--batch-size"),
         (["--audio-path", "a.wav", "--query", "Which?", "--min-evidence", "2"], "--min-evidence"),
@@ -44,6 +45,11 @@ def in_a_folder_with_a_recording(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
         ),
         (["--audio-path", "a.wav", "--query", "Which?", "generation.num_beam=1"], "'generation.num_beams'"),
         (["--audio-path", "a.wav", "--query", "Which?", "--cfg-path", "no.yml"], "no.yml: no such"),
+        (["--audio-path", "a.wav", "--query", "Which?", "--cfg-path", "x" * 300], "File name too long"),
+        (
+            ["--audio-path", "a.wav", "--query", "Which?", "--output-path", "x" * 300 + ".jsonl"],
+            "cannot be written (File name too long)",
+        ),
         (["--audio-path", "a.wav", "--query", "Which?", "--output-path", "x.csv"], "x.csv: results are"),
         (
             ["--audio-path", "a.wav", "--query", "Which?", "--output-path", "existing.jsonl"],

@@ -1,6 +1,6 @@
+import os
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -83,13 +83,15 @@ def test_help_answers_without_heavy_imports() -> None:
     assert imported.isdisjoint({"torch", "transformers", "numpy", "soundfile", "pydantic"})
 
 
-def test_help_answers_in_half_a_second() -> None:
+@pytest.mark.skipif(os.name == "nt", reason="counts the processor time of child processes")
+def test_help_answers_in_half_a_second_of_processor_time() -> None:
     def seconds() -> float:
-        started = time.perf_counter()
+        before = os.times()
         subprocess.run([sys.executable, "-m", "NatureLM.cli.main", "--help"], capture_output=True, check=True)
-        return time.perf_counter() - started
+        after = os.times()
+        return sum(after[2:4]) - sum(before[2:4])  # user and system time of children
 
-    assert min(seconds() for _ in range(3)) < 0.5
+    assert 0.0 < min(seconds() for _ in range(5)) < 0.5
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import soundfile
 
+import NatureLM.infer.engine as engine_module
 from NatureLM.errors import ConfigError
 from NatureLM.infer.answers import Answer, Failure
 from NatureLM.infer.engine import Engine, Finished, Opened, Recording
@@ -126,18 +127,18 @@ def test_every_channel_by_itself(model: NatureLM, make_noise: Callable[..., Path
     ]
 
 
-def test_ultrasonic_recordings_are_warned_of_once(
+def test_ultrasonic_recordings_are_warned_of_once_a_run(
     model: NatureLM,
     make_noise: Callable[..., Path],
     caplog: pytest.LogCaptureFixture,
-    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("NatureLM.audio.recording._rates_warned_of", set())
     paths = [make_noise("bat1.wav", 1.0, sample_rate=256000), make_noise("bat2.wav", 1.0, sample_rate=384000)]
-    list(an_engine(model).run(recordings(*paths)))
-    warnings = [record.getMessage() for record in caplog.records if "kHz" in record.getMessage()]
-    assert len(warnings) == 1
-    assert "256 kHz" in warnings[0] and f"{model.config.sample_rate / 2000:g} kHz" in warnings[0]
+    engine = an_engine(model)
+    for _ in range(2):
+        list(engine.run(recordings(*paths)))
+        (warning,) = [message for message in caplog.messages if "kHz" in message]
+        assert "256 kHz" in warning and f"{model.config.sample_rate / 2000:g} kHz" in warning
+        caplog.clear()
 
 
 def test_stopping_early_ends_the_decoding(model: NatureLM, make_noise: Callable[..., Path]) -> None:
@@ -148,6 +149,44 @@ def test_stopping_early_ends_the_decoding(model: NatureLM, make_noise: Callable[
     assert "decode-ahead" not in {thread.name for thread in threading.enumerate()}
 
 
+@pytest.mark.parametrize(
+    "error",
+    [
+        RuntimeError("soxr: no memory"),
+        ValueError("bad block"),
+        MemoryError(),
+        OSError(5, "Input/output error"),
+    ],
+)
+def test_any_fault_in_decoding_a_file_is_that_files_alone(
+    error: Exception, model: NatureLM, make_noise: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    paths = [make_noise("a.wav", 3.0), make_noise("b.wav", 3.0)]
+    probe = engine_module.probe
+
+    def fail_once(path: Path) -> object:
+        if path == paths[0]:
+            raise error
+        return probe(path)
+
+    monkeypatch.setattr(engine_module, "probe", fail_once)
+    events = [event for _, event in an_engine(model).run(recordings(*paths))]
+    (failure,) = [event for event in events if isinstance(event, Failure)]
+    reason = " ".join(str(error).split()) or type(error).__name__
+    assert failure.reason == (
+        f"{paths[0]} cannot be decoded ({reason}); replace it by an intact copy, or leave it out."
+    )
+    assert events[-1] == Finished(str(paths[1]))
+
+
+def test_faults_of_ours_in_decoding_stop_the_run(
+    model: NatureLM, make_noise: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(engine_module, "probe", None)
+    with pytest.raises(TypeError):
+        list(an_engine(model).run(recordings(make_noise("a.wav", 3.0))))
+
+
 def test_faults_of_the_model_are_not_swallowed(
     model: NatureLM, make_noise: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -155,8 +194,9 @@ def test_faults_of_the_model_are_not_swallowed(
         raise RuntimeError("out of memory")
 
     monkeypatch.setattr(model, "encode_audio", fail)
+    asked = recordings(make_noise("a.wav", 3.0), make_noise("long.wav", 120.0))
     with pytest.raises(RuntimeError, match="out of memory"):
-        list(an_engine(model).run(recordings(make_noise("a.wav", 3.0))))
+        list(an_engine(model, batch_size=1).run(asked))
     assert "decode-ahead" not in {thread.name for thread in threading.enumerate()}
 
 

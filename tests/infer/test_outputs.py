@@ -1,10 +1,17 @@
+from __future__ import annotations
+
 import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from NatureLM.errors import ConfigError
+from NatureLM.errors import ConfigError, NatureLMError
 from NatureLM.infer.answers import Answer, Failure
 from NatureLM.infer.outputs import RunFiles, move_aside
 
@@ -19,14 +26,25 @@ def in_an_empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def whole_run(parameters: dict[str, Any], *items: Answer | Failure, **options: Any) -> Path | None:
     files = RunFiles(**options)
-    moved = files.begin(parameters)
+    files.begin(parameters)
     for item in items:
         if isinstance(item, Answer):
             files.write_answer(item)
         else:
             files.write_failure(item)
-    files.finish({"answers": files.answers})
-    return moved
+    return files.finish({"answers": files.answers})
+
+
+@contextmanager
+def files_of_at_most(size: int) -> Iterator[None]:
+    """Let the system refuse to write more than ``size`` bytes to any file, as it does on a full disk."""
+    resource = pytest.importorskip("resource", reason="POSIX limits")
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
 def names() -> list[str]:
@@ -139,6 +157,87 @@ def test_stopped_run_without_answers_leaves_nothing() -> None:
     files.begin({})
     assert files.keep_partial({}) is None
     assert names() == []
+
+
+def test_stopped_run_leaves_an_earlier_output_where_it_is() -> None:
+    whole_run({"query": "Which?"}, ANSWER, FAILURE)
+    before = {name: Path(name).read_bytes() for name in names()}
+    files = RunFiles()
+    files.begin({"query": "How many?"})
+    assert files.keep_partial({}) is None
+    assert {name: Path(name).read_bytes() for name in names()} == before
+    files.begin({"query": "How many?"})
+    files.write_answer(ANSWER)
+    files.keep_partial({})
+    assert {name: Path(name).read_bytes() for name in before} == before
+
+
+def test_row_that_does_not_fit_is_an_error_and_the_rows_before_it_are_kept() -> None:
+    files = RunFiles()
+    files.begin({"query": "Which?"})
+    row = len(json.dumps(ANSWER.as_row(), ensure_ascii=False)) + 1
+    with files_of_at_most(2 * row + 10):
+        files.write_answer(ANSWER)
+        files.write_answer(ANSWER)
+        with pytest.raises(NatureLMError, match=r"^cannot write inference_output\.jsonl \(File too large\)"):
+            files.write_answer(ANSWER)
+    assert files.keep_partial({"answers": files.answers}) == Path("inference_output.jsonl.partial")
+    kept = [json.loads(line) for line in Path("inference_output.jsonl.partial").read_text().splitlines()]
+    assert kept == [ANSWER.as_row(), ANSWER.as_row()]
+
+
+def test_rows_outlive_a_record_of_the_run_that_does_not_fit() -> None:
+    files = RunFiles()
+    files.begin({"query": "Which?" * 1000})
+    files.write_answer(ANSWER)
+    files.write_failure(FAILURE)
+    with files_of_at_most(1000):
+        with pytest.raises(NatureLMError, match="cannot write inference_output"):
+            files.finish({})
+        assert files.keep_partial({}) == Path("inference_output.jsonl.partial")
+    assert names() == ["inference_output.jsonl.partial", "inference_output.jsonl.partial.failures.jsonl"]
+    assert json.loads(Path("inference_output.jsonl.partial").read_text())["output"] == "Great Tit"
+
+
+def test_rows_that_cannot_be_renamed_stay_under_their_unfinished_name() -> None:
+    files = RunFiles(Path("mine.jsonl"))
+    files.begin({})
+    files.write_answer(ANSWER)
+    Path("mine.jsonl.partial.failures.jsonl").mkdir()  # in the way of this file only
+    Path("mine.jsonl.partial.failures.jsonl", "full").touch()
+    files.write_failure(FAILURE)
+    assert files.keep_partial({}) == Path("mine.jsonl.partial")
+    assert "b.wav is empty" in next(Path().glob("mine.jsonl.failures.jsonl.*.unfinished")).read_text()
+
+
+def test_name_that_the_system_refuses_is_one_sentence() -> None:
+    with pytest.raises(ConfigError, match=r"cannot be written \(File name too long\)"):
+        RunFiles(Path("x" * 300 + ".jsonl"))
+    with pytest.raises(ConfigError, match=r"cannot be written \(File name too long\)"):
+        RunFiles(Path("x" * 300) / "out.jsonl")
+    files = RunFiles(Path("x" * 245 + ".jsonl"))  # fits, but its unfinished name does not
+    with pytest.raises(ConfigError, match=r"cannot be written \(File name too long\)"):
+        files.begin({})
+    assert files.keep_partial({}) is None
+    assert names() == []
+
+
+@pytest.mark.skipif(os.name == "nt" or os.geteuid() == 0, reason="permissions bind no administrator")
+def test_folder_without_access_is_one_sentence() -> None:
+    Path("closed").mkdir(mode=0o000)
+    with pytest.raises(ConfigError, match=r"--output-path closed/out\.jsonl: .*(Permission|no folder)"):
+        RunFiles(Path("closed/out.jsonl"))
+
+
+def test_folder_that_is_gone_is_one_sentence(tmp_path: Path) -> None:
+    code = (
+        "import os; os.mkdir('gone'); os.chdir('gone'); os.rmdir('../gone')\n"
+        "from NatureLM.errors import ConfigError\n"
+        "from NatureLM.infer.outputs import RunFiles\n"
+        "try:\n    RunFiles()\nexcept ConfigError as error:\n    print(error)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True)
+    assert "inference_output.jsonl: cannot be written" in done.stdout, done.stderr
 
 
 def test_move_aside_takes_a_number_that_no_companion_has() -> None:

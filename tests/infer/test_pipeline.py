@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import pickle
+import threading
 from collections.abc import Callable, Iterator
 from itertools import pairwise
 from pathlib import Path
@@ -8,9 +10,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 import soundfile
+import torch
 
 from NatureLM.errors import ConfigError, RecordingError
-from NatureLM.infer import Answer, Failure, Pipeline
+from NatureLM.infer import Answer, Failure, Pipeline, RecordingsError
+from NatureLM.models.answering import AnswerSettings
 
 if TYPE_CHECKING:
     from NatureLM.models import NatureLM
@@ -114,13 +118,79 @@ def test_broken_recording_is_raised_after_the_others(
     audios = [tmp_path / "text.wav", make_noise("a.wav", 3.0)]
     stream = pipeline.answers(audios, FOCAL)
     assert next(stream).audio_path == str(audios[1])
-    with pytest.raises(RecordingError, match=r"1 of 2 recordings could not be read.*text\.wav"):
+    with pytest.raises(RecordingsError, match=r"1 of 2 recordings could not be read: .*text\.wav") as caught:
         next(stream)
+    assert caught.value.texts == []
+    assert [failure.audio_path for failure in caught.value.failures] == [str(audios[0])]
 
     failures: list[Failure] = []
     texts = pipeline(audios, FOCAL, on_failure=failures.append)
     assert texts[0] == "" and texts[1].startswith("#0.00s - 3.00s#: ")
     assert [failure.audio_path for failure in failures] == [str(audios[0])]
+
+
+def test_one_broken_recording_costs_no_other_its_text(
+    pipeline: Pipeline, make_noise: Callable[..., Path], tmp_path: Path
+) -> None:
+    (tmp_path / "text.wav").write_text("no sound")
+    cut = make_noise("cut.wav", 15.0)
+    samples, rate = soundfile.read(cut, dtype="float32")
+    samples[12 * rate] = np.nan
+    soundfile.write(cut, samples, rate, subtype="FLOAT")
+    audios = [make_noise("a.wav", 3.0), tmp_path / "text.wav", cut, make_noise("b.wav", 4.0)]
+
+    with pytest.raises(RecordingsError, match=r"2 of 4 recordings .*texts.*text\.wav.*cut\.wav") as caught:
+        pipeline(audios, FOCAL)
+    assert [text.partition("#: ")[0] for text in caught.value.texts] == [
+        "#0.00s - 3.00s",
+        "",
+        "#0.00s - 10.00s",
+        "#0.00s - 4.00s",
+    ]
+    assert [failure.audio_path for failure in caught.value.failures] == [str(audios[1]), str(cut)]
+    assert isinstance(caught.value, RecordingError)
+    again = pickle.loads(pickle.dumps(caught.value))  # as a pool of processes hands it over
+    assert (str(again), again.texts) == (str(caught.value), caught.value.texts)
+
+
+def test_array_or_tensor_is_one_recording(pipeline: Pipeline) -> None:
+    samples = np.random.default_rng(0).normal(0, 0.02, (2, 3 * 16000)).astype(np.float32)
+    from_array = pipeline(samples, FOCAL, input_sample_rate=16000)
+    assert len(from_array) == 1
+    tensor = torch.from_numpy(samples).requires_grad_()
+    assert pipeline(tensor, FOCAL, input_sample_rate=16000) == from_array
+    assert pipeline([tensor, samples], FOCAL, input_sample_rate=16000) == from_array * 2
+
+    class OnlyArray:
+        def __array__(self, dtype: object = None, copy: object = None) -> np.ndarray:
+            return samples
+
+    assert pipeline(OnlyArray(), FOCAL, input_sample_rate=16000) == from_array
+    with pytest.raises(ConfigError, match=r"0\.5 is no recording; pass samples as an array"):
+        pipeline([0.5, 0.25], FOCAL, input_sample_rate=16000)
+
+
+def test_array_of_paths_is_a_list_of_them(pipeline: Pipeline, make_noise: Callable[..., Path]) -> None:
+    paths = [str(make_noise("a.wav", 3.0)), str(make_noise("b.wav", 4.0))]
+    for column in (np.array(paths), np.array(paths, dtype=object)):
+        assert [text.partition("#: ")[0] for text in pipeline(column, FOCAL)] == [
+            "#0.00s - 3.00s",
+            "#0.00s - 4.00s",
+        ]
+
+
+def test_leaving_answers_early_ends_the_decoding(pipeline: Pipeline, make_noise: Callable[..., Path]) -> None:
+    pipeline.batch_size = 1
+    answers = pipeline.answers(make_noise("long.wav", 120.0), FOCAL)
+    next(answers)
+    del answers
+    assert "decode-ahead" not in {thread.name for thread in threading.enumerate()}
+
+
+def test_files_settings_are_left_out_for_a_model_that_it_does_not_name(model: NatureLM) -> None:
+    inference = Path(__file__).parents[2] / "configs" / "inference.yml"
+    assert Pipeline(model=model, cfg_path=inference).settings == AnswerSettings()
+    assert Pipeline(model="bundled", cfg_path=inference, device="cpu").settings == AnswerSettings()
 
 
 def test_wrong_arguments_are_said_at_once(
@@ -134,8 +204,14 @@ def test_wrong_arguments_are_said_at_once(
         pipeline([path], [FOCAL, LIST])
     with pytest.raises(ConfigError, match="input_sample_rate"):
         pipeline([silence], FOCAL)
+    with pytest.raises(RecordingError, match="File name too long"):
+        pipeline([path, "x" * 5000], FOCAL)
     with pytest.raises(ConfigError, match="query is empty"):
         pipeline([path], " ")
+    with pytest.raises(ConfigError, match="AudioHere"):
+        pipeline.answers([path], [FOCAL, "<AudioHere> or <AudioHere>?"])
+    with pytest.raises(ConfigError, match="shorten it"):
+        pipeline.answers([path], [FOCAL, "Which species is it? " * 500])
     with pytest.raises(ConfigError, match="--window-length-seconds 3600"):
         pipeline([path], FOCAL, window_length_seconds=3600)
     with pytest.raises(ConfigError, match="channel 2 cannot be had"):

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Optional
+from typing import Annotated, NoReturn, Optional
 
 import typer
 
 from NatureLM import __version__
-from NatureLM.cli.running import run
+from NatureLM.cli.running import run_and_exit
 from NatureLM.errors import NatureLMError
 
 EXAMPLES = """\b
@@ -48,9 +47,9 @@ def beans(
     )
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
+def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """Run ``beans`` and exit with its status."""
-    sys.exit(run(app, "beans", arguments))
+    run_and_exit(app, "beans", arguments)
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from enum import Enum
 from pathlib import Path
 from typing import Annotated, Optional
@@ -68,8 +69,8 @@ def infer(
         typer.Option(
             metavar="FILE",
             help="Results, one JSON object a line. A file named here is replaced only with --overwrite. "
-            "Without this option: inference_output.jsonl, which a run with the same parameters replaces at "
-            "its end, and any other run moves aside first.",
+            "Without this option: inference_output.jsonl, which at its end a run with the same parameters "
+            "replaces, and any other run moves aside.",
         ),
     ] = None,
     window_length_seconds: Annotated[
@@ -135,12 +136,12 @@ def infer(
 ) -> int:
     """Ask questions about recordings; print each window's answer and write all to a file.
 
-    Exit status: 0, 1 if any recording failed (the others are answered), 2 for bad usage.
+    Exit status: 0, 1 if any recording failed (all others are answered), 2 for bad usage.
     """
     from NatureLM.cli.display import Display
-    from NatureLM.config import GenerationConfig, InferenceConfig, load_config, typed_values
     from NatureLM.errors import ConfigError
     from NatureLM.infer.run import RunRequest, run_inference
+    from NatureLM.infer.settings import read_configuration
 
     if strict and allow_fallback:
         raise ConfigError("--strict and --allow-fallback exclude each other; leave one out.")
@@ -157,19 +158,19 @@ def infer(
         "generation.max_new_tokens": max_new_tokens,
         "generation.num_beams": num_beams,
     }
-    config = load_config(InferenceConfig, cfg_path, overrides or (), options)
+    configuration = read_configuration(cfg_path, overrides or (), options)
+    fallback = configuration.config.fallback
     if strict or (model is not None and not allow_fallback):
-        config = config.model_copy(update={"fallback": None})
-    elif allow_fallback and config.fallback is None:
-        config = config.model_copy(update={"fallback": "bundled"})
-    typed = typed_values(overrides or (), options).get("generation", {})
+        fallback = None
+    elif allow_fallback and fallback is None:
+        fallback = "bundled"
+    config = configuration.config.model_copy(update={"fallback": fallback})
     request = RunRequest(
-        config=config,
-        typed=GenerationConfig.model_validate(typed),
         audio_paths=audio_path or (),
         queries=query or (),
         output=output_path,
         overwrite=overwrite,
+        configuration=replace(configuration, config=config),
     )
     with Display(queries=len(request.queries)) as display:
         summary = run_inference(request, display)

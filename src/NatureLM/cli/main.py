@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
-from typing import Annotated
+from typing import Annotated, NoReturn
 
 import typer
 
 from NatureLM import __version__
 from NatureLM.cli import infer, setup, train
-from NatureLM.cli.running import run
+from NatureLM.cli.running import run_and_exit
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, rich_markup_mode=None)
 app.command("infer", epilog=infer.EXAMPLES)(infer.infer)
@@ -40,9 +39,9 @@ def naturelm(
     """
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
+def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """Run ``naturelm`` and exit with its status."""
-    sys.exit(run(app, "naturelm", arguments))
+    run_and_exit(app, "naturelm", arguments)
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ import threading
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, NoReturn
 
 import typer
 
@@ -55,9 +55,16 @@ def run(app: typer.Typer, program: str, arguments: Sequence[str] | None = None) 
             command = context.command_path if context else program
             return _fail(program, f"{message().rstrip(chr(46))}. See {command} --help.", BAD_USAGE)
     if status == INTERRUPTED:  # newer typers turn the exception into this status
-        signal.signal(signal.SIGINT, signal.SIG_IGN)  # a second Ctrl-C would only garble the exit
         return _fail(program, "interrupted.", INTERRUPTED)
     return status if isinstance(status, int) else 0
+
+
+def run_and_exit(app: typer.Typer, program: str, arguments: Sequence[str] | None = None) -> NoReturn:
+    """Run a command line as :func:`run` does, and end the process with its status."""
+    status = run(app, program, arguments)
+    if status == INTERRUPTED:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # a second Ctrl-C would only garble the exit
+    sys.exit(status)
 
 
 def _fail(program: str, message: str, status: int) -> int:

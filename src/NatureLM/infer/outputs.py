@@ -2,8 +2,8 @@
 
 A run has three files: the results, ``<results>.failures.jsonl`` (only where a recording failed) and
 ``<results>.run.json`` (parameters, model and counts). While it goes on, rows lie in
-``<results>.<process id>.unfinished``, flushed one by one. At the end they take their final names; a run
-that was stopped keeps them as ``<results>.partial``.
+``<results>.<process id>.unfinished``, written one by one. At the end they take their final names; a run
+that was stopped keeps them as ``<results>.partial``, and leaves those of an earlier run as they were.
 """
 
 from __future__ import annotations
@@ -13,11 +13,11 @@ import os
 import signal
 import threading
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from NatureLM.errors import ConfigError
+from NatureLM.errors import ConfigError, NatureLMError
 from NatureLM.infer.answers import Answer, Failure
 from NatureLM.infer.writers import JsonlWriter, Writer, check_format, open_writer
 
@@ -49,60 +49,109 @@ class RunFiles:
         self.overwrite = overwrite
         self.answers = 0
         self.failures = 0
+        self.parameters: dict[str, Any] = {}
         self._answer_writer: Writer | None = None
         self._failure_writer: JsonlWriter | None = None
         self._check()
 
-    def begin(self, parameters: Mapping[str, Any]) -> Path | None:
-        """Open the files; move an earlier default output of other parameters aside.
+    def begin(self, parameters: Mapping[str, Any]) -> None:
+        """Open the files; from now on :meth:`finish` or :meth:`keep_partial` must come.
 
-        Returns
-        -------
-        Path or None
-            Where an earlier output now lies, if it was moved.
+        Raises
+        ------
+        ConfigError
+            The results cannot be written there.
         """
         self.parameters = dict(parameters)
         try:
             self.results.parent.mkdir(parents=True, exist_ok=True)
             self._answer_writer = open_writer(self._unfinished(), self.results)
         except OSError as error:
-            raise ConfigError(
-                f"--output-path {self.results}: cannot be written ({error.strerror or error})."
-            ) from None
-        if self.named or not self.results.exists() or self._written_with(self.parameters):
-            return None
-        return move_aside(self.results)
+            raise self._unusable(error) from None
 
     def write_answer(self, answer: Answer) -> None:
-        """Write a row of the results."""
+        """Write a row of the results.
+
+        Raises
+        ------
+        NatureLMError
+            It cannot be written (disk full).
+        """
         assert self._answer_writer is not None, "begin() comes first"
-        self._answer_writer.write(answer.as_row())
+        with _written_or_said(self.results):
+            self._answer_writer.write(answer.as_row())
         self.answers += 1
 
     def write_failure(self, failure: Failure) -> None:
-        """Write a row of the list of failures."""
-        if self._failure_writer is None:
-            self._failure_writer = JsonlWriter(self._unfinished(FAILURES))
-        self._failure_writer.write(failure.as_row())
+        """Write a row of the list of failures.
+
+        Raises
+        ------
+        NatureLMError
+            It cannot be written (disk full).
+        """
+        with _written_or_said(self.failures_path()):
+            if self._failure_writer is None:
+                self._failure_writer = JsonlWriter(self._unfinished(FAILURES))
+            self._failure_writer.write(failure.as_row())
         self.failures += 1
 
-    def finish(self, counts: Mapping[str, Any]) -> None:
-        """Give the files their final names, in place of those of an earlier run."""
-        with _undisturbed():
+    def finish(self, counts: Mapping[str, Any]) -> Path | None:
+        """Give the files their final names, in place of those of an earlier run.
+
+        A default output that other parameters made, or that cannot be told from one, is moved aside.
+
+        Returns
+        -------
+        Path or None
+            Where an earlier output now lies, if it was moved.
+
+        Raises
+        ------
+        NatureLMError
+            A file cannot be written or renamed.
+        """
+        moved = None
+        with _undisturbed(), _written_or_said(self.results):
             self._close()
-            self._settle(self.results, {**counts, "complete": True})
+            run = self._write_run({**counts, "complete": True})
+            if not self.named and self.results.exists() and not self._written_with(self.parameters):
+                moved = move_aside(self.results)
+            self._unfinished().replace(self.results)
+            if self._failure_writer is None:
+                self.failures_path().unlink(missing_ok=True)
+            else:
+                self._unfinished(FAILURES).replace(self.failures_path())
+            run.replace(_beside(self.results, RUN))
+        return moved
 
     def keep_partial(self, counts: Mapping[str, Any]) -> Path | None:
-        """Keep what a stopped run has written; return where, or None where there is nothing."""
+        """Keep what a stopped run has written; return where, or None where there is nothing.
+
+        Raises nothing: what cannot be renamed stays under its unfinished name, which is then returned.
+        """
         with _undisturbed():
-            self._close()
+            with suppress(OSError):
+                self._close()
+            unfinished = self._unfinished()
             if not self.answers and not self.failures:
-                self._unfinished().unlink(missing_ok=True)
+                for suffix in ("", FAILURES, RUN):
+                    with suppress(OSError):
+                        self._unfinished(suffix).unlink(missing_ok=True)
+                return None
+            if not os.path.exists(unfinished):  # finish() got as far as the results
                 return None
             partial = _beside(self.results, ".partial")
-            if partial.exists():
-                move_aside(partial)
-            self._settle(partial, {**counts, "complete": False})
+            try:
+                if partial.exists():
+                    move_aside(partial)
+                unfinished.replace(partial)
+                if self._failure_writer is not None:
+                    self._unfinished(FAILURES).replace(_beside(partial, FAILURES))
+            except OSError:
+                return unfinished if os.path.exists(unfinished) else partial
+            with suppress(OSError):
+                self._write_run({**counts, "complete": False}).replace(_beside(partial, RUN))
             return partial
 
     def failures_path(self) -> Path:
@@ -111,27 +160,37 @@ class RunFiles:
 
     def _check(self) -> None:
         check_format(self.results)
-        if self.results.is_dir():
-            raise ConfigError(f"--output-path {self.results}: is a folder; name a file in it.")
-        if self.named and self.results.exists() and not self.overwrite:
-            raise ConfigError(
-                f"--output-path {self.results}: exists already; choose another name, or replace it with "
-                "--overwrite."
-            )
-        folder = next((parent for parent in self.results.absolute().parents if parent.exists()), Path("/"))
-        if not folder.is_dir() or not os.access(folder, os.W_OK):
-            raise ConfigError(f"--output-path {self.results}: {folder} is no folder that can be written to.")
+        try:
+            if self.results.is_dir():
+                raise ConfigError(f"--output-path {self.results}: is a folder; name a file in it.")
+            if self.named and self.results.exists() and not self.overwrite:
+                raise ConfigError(
+                    f"--output-path {self.results}: exists already; choose another name, or replace it with "
+                    "--overwrite."
+                )
+            parents = self.results.absolute().parents
+            folder = next((parent for parent in parents if parent.exists()), parents[-1])
+            if not folder.is_dir() or not os.access(folder, os.W_OK):
+                raise ConfigError(
+                    f"--output-path {self.results}: {folder} is no folder that can be written to."
+                )
+        except OSError as error:
+            raise self._unusable(error) from None
 
-    def _settle(self, results: Path, counts: Mapping[str, Any]) -> None:
-        run = {**self.parameters, **counts}
-        unfinished = self._unfinished(RUN)
-        unfinished.write_text(json.dumps(run, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-        if self._failure_writer is None:
-            _beside(results, FAILURES).unlink(missing_ok=True)
-        else:
-            self._unfinished(FAILURES).replace(_beside(results, FAILURES))
-        self._unfinished().replace(results)
-        unfinished.replace(_beside(results, RUN))
+    def _unusable(self, error: OSError) -> ConfigError:
+        reason = error.strerror or error
+        return ConfigError(f"--output-path {self.results}: cannot be written ({reason}); name another file.")
+
+    def _write_run(self, counts: Mapping[str, Any]) -> Path:
+        """Write parameters and counts under the unfinished name, whole or not at all."""
+        run = self._unfinished(RUN)
+        content = json.dumps({**self.parameters, **counts}, indent=2, ensure_ascii=False) + "\n"
+        try:
+            run.write_text(content, encoding="utf-8", errors="backslashreplace")
+        except OSError:
+            run.unlink(missing_ok=True)
+            raise
+        return run
 
     def _close(self) -> None:
         for writer in (self._answer_writer, self._failure_writer):
@@ -168,6 +227,17 @@ def _numbered(path: Path, number: int) -> Path:
 
 def _beside(path: Path, suffix: str) -> Path:
     return path.with_name(path.name + suffix)
+
+
+@contextmanager
+def _written_or_said(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise NatureLMError(
+            f"cannot write {path} ({error.strerror or error}); make room on the disk, or give another place "
+            "with --output-path, and run again."
+        ) from error
 
 
 @contextmanager

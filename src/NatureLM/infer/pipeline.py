@@ -3,26 +3,27 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import numpy.typing as npt
 
-from NatureLM.audio import Channel
-from NatureLM.config import GenerationConfig, InferenceConfig, load_config
-from NatureLM.errors import ConfigError, RecordingError
-from NatureLM.infer.answers import Answer, Failure, recording_text
+from NatureLM.audio import Channel, is_folder
+from NatureLM.errors import ConfigError
+from NatureLM.infer.answers import Answer, Failure, RecordingsError, recording_text
+from NatureLM.infer.building import build_engine
 from NatureLM.infer.engine import Engine, Recording
-from NatureLM.infer.notice import show_licence_once
-from NatureLM.infer.settings import answer_settings, answered_by_fallback
+from NatureLM.infer.settings import read_configuration
 
 if TYPE_CHECKING:
     from NatureLM.models import NatureLM
 
-Audio = str | os.PathLike[str] | npt.NDArray[Any]
-"""A path, or samples: [samples], [channels, samples] or [samples, channels]."""
+Audio = str | os.PathLike[str] | npt.ArrayLike
+"""A path, or samples as an array or tensor: [samples], [channels, samples] or [samples, channels]."""
 
 
 class Pipeline:
@@ -34,7 +35,8 @@ class Pipeline:
         A loaded model (used where it is), ``"bundled"``, a hub id or a folder. Without it the
         configuration's model, and without a configuration the bundled one.
     cfg_path : path, optional
-        YAML file such as ``configs/inference.yml``. Its ``fallback`` holds for its own ``model``.
+        YAML file such as ``configs/inference.yml``. Its ``fallback`` and its ``generation`` settings hold
+        for the ``model`` that it names, not for another one that answers.
     device : {"auto", "cpu", "cuda", "mps"}, optional
         Where a model named here is loaded; the configuration's device unless given.
     batch_size : int, optional
@@ -83,26 +85,18 @@ class Pipeline:
         }
         options: dict[str, Any] = {"device": device, "batch_size": batch_size, "channel": channel}
         options |= {f"generation.{name}": value for name, value in typed.items()}
-        config = load_config(InferenceConfig, Path(cfg_path) if cfg_path else None, options=options)
-
-        layers = [GenerationConfig(**typed), config.generation]
-        if model is None or isinstance(model, (str, os.PathLike)):
-            from NatureLM.models.loading import load_model
-
-            if model is not None:
-                config = config.model_copy(update={"model": os.fspath(model), "fallback": None})
-            self.model = load_model(config.model, config.device, config.fallback)
-            if answered_by_fallback(config, self.model):
-                del layers[1]
-        else:
-            self.model = model
-        self.settings = answer_settings(self.model, *layers)
-        self.batch_size = config.batch_size
-        self.channel: Channel = config.channel
-        self.window_length_seconds = config.window_length_seconds
-        self.hop_length_seconds = config.hop_length_seconds
-        self._engine()  # says now what the model cannot honour
-        show_licence_once(self.model)
+        configuration = read_configuration(cfg_path, options=options)
+        if isinstance(model, (str, os.PathLike)):
+            named = {"model": os.fspath(model), "fallback": None}
+            configuration = replace(configuration, config=configuration.config.model_copy(update=named))
+            model = None
+        engine = build_engine(configuration, model)
+        self.model = engine.model
+        self.settings = engine.settings
+        self.batch_size = engine.batch_size
+        self.channel: Channel = engine.channel
+        self.window_length_seconds = engine.window_length_seconds
+        self.hop_length_seconds = engine.hop_length_seconds
 
     def __call__(
         self,
@@ -120,7 +114,8 @@ class Pipeline:
         ----------
         audios : path or array, or a sequence of them
             Recordings. Arrays hold floats in [-1, 1] or integers of 8 to 32 bits, [samples],
-            [channels, samples] or [samples, channels] (the shorter axis is the channels), and are mixed.
+            [channels, samples] or [samples, channels] (the shorter axis is the channels), and are mixed;
+            an array or tensor is one recording.
         queries : str or sequence of str
             One query for all recordings, or one for each.
         window_length_seconds, hop_length_seconds : float, optional
@@ -138,12 +133,22 @@ class Pipeline:
 
         Raises
         ------
+        RecordingsError
+            Without ``on_failure``, once all others are done: recordings cannot be read. Its ``texts`` is
+            the list that would have been returned (the text of a recording ends where it failed, so it is
+            empty for one that cannot be read at all), its ``failures`` says why.
         RecordingError
-            A path does not exist (at once), or, without ``on_failure``, a recording cannot be read
-            (after all others are done, naming each: the list could not be trusted to align).
+            At once: a path does not exist.
         ConfigError
-            A window that the model does not hear whole, another number of queries than recordings, or
-            arrays without ``input_sample_rate``.
+            At once: a window that the model does not hear whole, a query that it cannot be asked, another
+            number of queries than recordings, or arrays without ``input_sample_rate``.
+
+        Examples
+        --------
+        >>> try:
+        ...     texts = pipeline(paths, "Caption the audio")
+        ... except RecordingsError as error:
+        ...     texts, failures = error.texts, error.failures  # doctest: +SKIP
         """
         audios = _as_list(audios)
         asked = [queries] * len(audios) if isinstance(queries, str) else list(queries)
@@ -155,9 +160,13 @@ class Pipeline:
         recordings = self._recordings(audios, [(query,) for query in asked], input_sample_rate)
         engine = self._engine(window_length_seconds, hop_length_seconds)
         answers: list[list[Answer]] = [[] for _ in audios]
-        for index, answer in _answers(engine, recordings, on_failure):
+        failures: list[Failure] = []
+        for index, answer in _answers(engine, recordings, on_failure or failures.append):
             answers[index].append(answer)
-        return [recording_text(rows, name_channel=self.channel == "each") for rows in answers]
+        texts = [recording_text(rows, name_channel=self.channel == "each") for rows in answers]
+        if failures:
+            raise _recordings_error(failures, len(recordings), texts)
+        return texts
 
     def answers(
         self,
@@ -181,14 +190,14 @@ class Pipeline:
 
         Raises
         ------
-        RecordingError, ConfigError
-            As :meth:`__call__`.
+        RecordingsError, RecordingError, ConfigError
+            As :meth:`__call__`, but ``texts`` is empty: every answer has been given.
         """
         audios = _as_list(audios)
         asked = (queries,) if isinstance(queries, str) else tuple(queries)
         recordings = self._recordings(audios, [asked] * len(audios), input_sample_rate)
         engine = self._engine(window_length_seconds, hop_length_seconds)
-        return (answer for _, answer in _answers(engine, recordings, on_failure))
+        return _stream(engine, recordings, on_failure)
 
     def _engine(
         self, window_length_seconds: float | None = None, hop_length_seconds: float | None = None
@@ -206,14 +215,12 @@ class Pipeline:
     def _recordings(
         self, audios: Sequence[Audio], queries: Sequence[tuple[str, ...]], input_sample_rate: int | None
     ) -> list[Recording]:
+        self._check_queries(queries)
         recordings = []
         for number, (audio, asked) in enumerate(zip(audios, queries, strict=True), start=1):
-            if not asked or not all(query.strip() for query in asked):
-                raise ConfigError("A query is empty; ask something, for example 'Caption the audio'.")
             if isinstance(audio, (str, os.PathLike)):
                 path = Path(audio)
-                if not path.exists():
-                    raise RecordingError(f"{path} does not exist; check the path.")
+                is_folder(path)  # says at once if there is no such path
                 recordings.append(Recording(os.fspath(audio), asked, path=path))
                 continue
             if input_sample_rate is None or input_sample_rate <= 0:
@@ -224,29 +231,70 @@ class Pipeline:
                     "pass the channel itself."
                 )
             recordings.append(
-                Recording(f"array {number}", asked, samples=np.asarray(audio), sample_rate=input_sample_rate)
+                Recording(f"array {number}", asked, samples=_samples(audio), sample_rate=input_sample_rate)
             )
         return recordings
 
+    def _check_queries(self, queries: Iterable[tuple[str, ...]]) -> None:
+        for asked in set(queries):
+            if not asked or not all(query.strip() for query in asked):
+                raise ConfigError("A query is empty; ask something, for example 'Caption the audio'.")
+            for query in asked:
+                self.model.check_query(query)
+
 
 def _answers(
-    engine: Engine, recordings: Sequence[Recording], on_failure: Callable[[Failure], None] | None
+    engine: Engine, recordings: Sequence[Recording], on_failure: Callable[[Failure], Any]
 ) -> Iterator[tuple[int, Answer]]:
+    with closing(engine.run(recordings)) as events:
+        for index, event in events:
+            if isinstance(event, Answer):
+                yield index, event
+            elif isinstance(event, Failure):
+                on_failure(event)
+
+
+def _stream(
+    engine: Engine, recordings: Sequence[Recording], on_failure: Callable[[Failure], None] | None
+) -> Iterator[Answer]:
     failures: list[Failure] = []
-    for index, event in engine.run(recordings):
-        if isinstance(event, Answer):
-            yield index, event
-        elif isinstance(event, Failure):
-            (on_failure or failures.append)(event)
+    for _, answer in _answers(engine, recordings, on_failure or failures.append):
+        yield answer
     if failures:
-        reasons = " ".join(failure.reason for failure in failures)
-        raise RecordingError(
-            f"{len(failures)} of {len(recordings)} recordings could not be read (pass on_failure to have the "
-            f"others' answers): {reasons}"
-        )
+        raise _recordings_error(failures, len(recordings))
+
+
+def _recordings_error(failures: Sequence[Failure], asked: int, texts: Sequence[str] = ()) -> RecordingsError:
+    reasons = " ".join(failure.reason for failure in failures)
+    others = " (the others' are in this error's texts)" if texts else ""
+    return RecordingsError(
+        f"{len(failures)} of {asked} recordings could not be read{others}: {reasons}", failures, texts
+    )
 
 
 def _as_list(audios: Audio | Sequence[Audio]) -> list[Audio]:
-    if isinstance(audios, (str, os.PathLike, np.ndarray)):
+    """Return the recordings; an array or tensor is one, unless it holds paths (a table's column)."""
+    if isinstance(audios, (str, os.PathLike)):
         return [audios]
-    return list(audios)
+    holds_paths = getattr(getattr(audios, "dtype", None), "kind", "") in ("O", "U")
+    if (hasattr(audios, "ndim") or hasattr(audios, "__array__")) and not holds_paths:
+        return [cast(Audio, audios)]
+    return list(cast("Sequence[Audio]", audios))
+
+
+def _samples(audio: npt.ArrayLike) -> npt.NDArray[Any]:
+    """Return the samples of an array, tensor (on any device) or nested list.
+
+    Raises
+    ------
+    ConfigError
+        A single number: a list of samples was taken for a list of recordings.
+    """
+    if hasattr(audio, "detach"):
+        audio = audio.detach().cpu()
+    samples = np.asarray(audio)
+    if samples.ndim == 0:
+        raise ConfigError(
+            f"{audio!r} is no recording; pass samples as an array, for example numpy.array(samples)."
+        )
+    return samples

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import asdict, dataclass, field
 from datetime import datetime, timezone
 from pathlib import Path
@@ -10,14 +11,13 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from NatureLM import __version__
 from NatureLM.audio import find_recordings
-from NatureLM.config import GenerationConfig, InferenceConfig
-from NatureLM.errors import ConfigError
+from NatureLM.errors import ConfigError, RecordingError
 from NatureLM.infer.answers import Answer, Failure
+from NatureLM.infer.building import build_engine
 from NatureLM.infer.engine import Engine, Event, Recording
 from NatureLM.infer.fingerprint import model_fingerprint, recordings_fingerprint
-from NatureLM.infer.notice import show_licence_once
 from NatureLM.infer.outputs import RunFiles
-from NatureLM.infer.settings import answer_settings, answered_by_fallback
+from NatureLM.infer.settings import Configuration
 
 if TYPE_CHECKING:
     from NatureLM.models import NatureLM
@@ -29,8 +29,6 @@ class RunRequest:
 
     Attributes
     ----------
-    config : InferenceConfig
-        Everything that a configuration file can say.
     audio_paths : sequence of Path
         Files, and folders to be searched.
     queries : sequence of str
@@ -39,16 +37,15 @@ class RunRequest:
         Where the results go; None takes the default.
     overwrite : bool
         Whether a named output may be replaced.
-    typed : GenerationConfig
-        The generation settings that the user typed: these hold for a fallback, too.
+    configuration : Configuration
+        Everything that a configuration file can say, with what was typed; the defaults unless given.
     """
 
-    config: InferenceConfig
     audio_paths: Sequence[Path]
     queries: Sequence[str]
     output: Path | None = None
     overwrite: bool = False
-    typed: GenerationConfig = field(default_factory=GenerationConfig)
+    configuration: Configuration = field(default_factory=Configuration)
 
 
 @dataclass(frozen=True)
@@ -84,18 +81,18 @@ def run_inference(request: RunRequest, observer: Observer) -> Summary:
         Something asked for is wrong, or cannot be honoured by the model; nothing was done.
     ModelUnavailableError, CheckpointError
         The model cannot be had or loaded.
+    NatureLMError
+        The results cannot be written; those so far are kept.
     """
     queries = check_queries(request.queries)
     paths = plan_files(request.audio_paths)
     files = RunFiles(request.output, overwrite=request.overwrite)
-    engine = _engine(request)
+    engine = build_engine(request.configuration)
+    for query in queries:
+        engine.model.check_query(query)
     observer.say(f"Model: {engine.model.config.name} on {engine.model.device}.")
+    parameters = _parameters(request, engine, paths, queries)
     started = _now()
-
-    moved = files.begin(_parameters(request, engine, paths, queries))
-    if moved is not None:
-        observer.say(f"{files.results} held another run; its files are now {moved} and beside it.")
-    observer.planned(paths)
     recordings = [Recording(str(path), queries, path=path) for path in paths]
     windows = 0
     place: tuple[int, str, float] | None = None
@@ -113,21 +110,26 @@ def run_inference(request: RunRequest, observer: Observer) -> Summary:
         }
 
     try:
-        for index, event in engine.run(recordings):
-            if isinstance(event, Answer):
-                files.write_answer(event)
-                here = (index, event.channel, event.start_seconds)
-                windows += here != place
-                place = here
-            elif isinstance(event, Failure):
-                files.write_failure(event)
-            observer.happened(index, event)
+        files.begin(parameters)
+        observer.planned(paths)
+        with closing(engine.run(recordings)) as events:
+            for index, event in events:
+                if isinstance(event, Answer):
+                    files.write_answer(event)
+                    here = (index, event.channel, event.start_seconds)
+                    windows += here != place
+                    place = here
+                elif isinstance(event, Failure):
+                    files.write_failure(event)
+                observer.happened(index, event)
+        moved = files.finish(counts())
     except BaseException:
         partial = files.keep_partial(counts())
         if partial is not None:
             observer.say(f"Stopped: the {files.answers} answers so far are kept in {partial}.")
         raise
-    files.finish(counts())
+    if moved is not None:
+        observer.say(f"{files.results} held another run; its files are now {moved} and beside it.")
     failures_path = files.failures_path() if files.failures else None
     return Summary(len(paths), windows, files.failures, files.results, failures_path)
 
@@ -138,14 +140,14 @@ def plan_files(audio_paths: Sequence[Path]) -> list[Path]:
     Raises
     ------
     ConfigError
-        A path does not exist, or there is no recording at all.
+        A path does not exist or cannot be opened, or there is no recording at all.
     """
     if not audio_paths:
         raise ConfigError("Nothing to listen to: give --audio-path, a file or folder, for example assets.")
-    for path in audio_paths:
-        if not path.exists():
-            raise ConfigError(f"--audio-path {path}: no such file or folder; check the path.")
-    paths = find_recordings(audio_paths)
+    try:
+        paths = find_recordings(audio_paths)
+    except RecordingError as error:
+        raise ConfigError(f"--audio-path: {error}") from None
     if not paths:
         folders = ", ".join(str(path) for path in audio_paths)
         raise ConfigError(
@@ -170,26 +172,6 @@ def check_queries(queries: Sequence[str]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(queries))
 
 
-def _engine(request: RunRequest) -> Engine:
-    from NatureLM.models.loading import load_model
-
-    config = request.config
-    model = load_model(config.model, config.device, config.fallback)
-    layers = [request.typed]
-    if not answered_by_fallback(config, model):
-        layers.append(config.generation)
-    engine = Engine(
-        model,
-        answer_settings(model, *layers),
-        window_length_seconds=config.window_length_seconds,
-        hop_length_seconds=config.hop_length_seconds,
-        channel=config.channel,
-        batch_size=config.batch_size,
-    )
-    show_licence_once(model)
-    return engine
-
-
 def _parameters(
     request: RunRequest, engine: Engine, paths: Sequence[Path], queries: Sequence[str]
 ) -> dict[str, Any]:
@@ -198,7 +180,7 @@ def _parameters(
     return {
         "version": __version__,
         "model": {
-            "requested": request.config.model,
+            "requested": request.configuration.config.model,
             "name": model.config.name,
             "fingerprint": model_fingerprint(model),
         },

@@ -23,7 +23,7 @@ class Writer(Protocol):
 
 
 class JsonlWriter:
-    """One JSON object a line, UTF-8, handed to the system row by row; a row that does not fit leaves no trace.
+    """One JSON object a line, UTF-8, handed to the system row by row; rows are whole or not there.
 
     Parameters
     ----------

@@ -64,16 +64,13 @@ def load_model(
     from NatureLM.models.naturelm import NatureLM
 
     chosen = choose_device(device)
-    requested = os.fspath(name_or_path)
     try:
-        model = NatureLM.from_pretrained(requested)
+        model = NatureLM.from_pretrained(name_or_path)
     except ModelUnavailableError as error:
         if fallback is None:
             raise
         logger.warning("%s The model %r answers instead.", error, fallback)
-        requested = fallback
-        model = NatureLM.from_pretrained(requested)
-    model.requested_as = requested
+        model = NatureLM.from_pretrained(fallback)
     return model.eval().to(chosen)
 
 

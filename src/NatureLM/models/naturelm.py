@@ -91,6 +91,7 @@ class NatureLM(PreTrainedModel, GenerationMixin):
         kwargs |= {"output_loading_info": True, "use_safetensors": True}
         with quiet_transformers(), damage_named(folder):
             model, loading_info = super().from_pretrained(folder, *args, **kwargs)
+        model.requested_as = os.fspath(name_or_path)
         return finish_loading(model, folder, loading_info)
 
     def save_pretrained(self, save_directory: str | os.PathLike[str], **kwargs: Any) -> None:

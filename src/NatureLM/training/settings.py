@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
+
+from NatureLM.config import Section
 
 
-class BundledTrainingConfig(BaseModel):
+class BundledTrainingConfig(Section):
     """How the bundled model is built from nothing."""
-
-    model_config = ConfigDict(extra="forbid")
 
     name: str = "naturelm-lite"
     output_path: Path = Path("naturelm_lite")
@@ -27,15 +27,15 @@ class BundledTrainingConfig(BaseModel):
     processes: int = Field(2, ge=1)
     threads_per_process: int = Field(1, ge=1)
     batch_size: int = Field(64, ge=1, le=1024)
-    steps: int = Field(3400, ge=1)
+    steps: int = Field(3000, ge=1)
     warmup_steps: int = Field(100, ge=0)
-    decay_share: float = Field(0.4, gt=0, le=1)
+    decay_share: float = Field(0.25, gt=0, le=1)
     matrix_learning_rate: float = Field(0.02, gt=0)
     learning_rate: float = Field(2e-3, gt=0)
     weight_decay: float = Field(0.01, ge=0)
     gradient_norm: float = Field(1.0, gt=0)
 
     log_every: int = Field(20, ge=1)
-    validate_every: int = Field(400, ge=1)
+    validate_every: int = Field(1000, ge=1)
     validation_windows: int = Field(160, ge=1)
     checkpoint_every: int = Field(100, ge=1)
