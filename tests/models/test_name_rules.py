@@ -30,6 +30,7 @@ NAMES = window_names(
     [
         evidence("Great Tit", State.FOCAL),
         evidence("Great Crested Flycatcher", State.PRESENT),
+        evidence("Spring Peeper", State.PRESENT),
         evidence("Mallard", State.WEAK),
         evidence("Engine noise", State.SOUND),
     ],
@@ -38,10 +39,13 @@ NAMES = window_names(
 
 
 def test_only_passing_classes_have_names() -> None:
-    assert NAMES["common"] == ["Great Tit", "Great Crested Flycatcher"]
-    assert NAMES["genus"] == ["Parus", "Myiarchus"]
-    assert NAMES["order"] == ["Passeriformes"]
-    assert NAMES["sound"] == ["engine noise"]
+    assert [(item.kind, item.forms.get("common"), item.forms.get("genus")) for item in NAMES] == [
+        ("bird", "Great Tit", "Parus"),
+        ("bird", "Great Crested Flycatcher", "Myiarchus"),
+        ("frog", "Spring Peeper", "Pseudacris"),
+        ("sound", None, None),
+    ]
+    assert NAMES[-1].forms == {"sound": "engine noise"}
 
 
 def follow(tokenizer, text: str, names=NAMES) -> set[str]:  # type: ignore[no-untyped-def]
@@ -52,25 +56,51 @@ def follow(tokenizer, text: str, names=NAMES) -> set[str]:  # type: ignore[no-un
     return set(tokenizer.convert_ids_to_tokens(torch.nonzero(scores[0] == 0).flatten().tolist()))
 
 
-def test_inside_a_name_only_its_continuations(tokenizer) -> None:  # type: ignore[no-untyped-def]
-    assert follow(tokenizer, "<common>") == {"Great"}
+def first_token(tokenizer, name: str) -> str:  # type: ignore[no-untyped-def]
+    return str(tokenizer.tokenize(name)[0])
+
+
+def test_inside_a_name_only_its_continuations_strongest_first(tokenizer) -> None:  # type: ignore[no-untyped-def]
+    assert follow(tokenizer, "<common>") == {"Great", first_token(tokenizer, "Spring Peeper")}
+    assert follow(tokenizer, "<common>Great") == {tokenizer.tokenize("Great Tit")[1]}
     assert follow(tokenizer, "<common>Great Tit") == {"</name>"}
-    assert follow(tokenizer, "<sound>") == {tokenizer.tokenize("engine noise")[0]}
+    assert follow(tokenizer, "<sound>") == {first_token(tokenizer, "engine noise")}
 
 
 def test_no_name_comes_twice(tokenizer) -> None:  # type: ignore[no-untyped-def]
     after_first = follow(tokenizer, "<common>Great Tit</name>, <common>Great")
-    assert after_first == {tokenizer.tokenize("Great Crested")[1]}
+    assert after_first == {tokenizer.tokenize("Great Crested Flycatcher")[1]}
     assert "<order>" in follow(tokenizer, "")
-    assert "<order>" not in follow(tokenizer, "<order>Passeriformes</name>, ")
-    assert "<genus>" in follow(tokenizer, "<order>Passeriformes</name> ")
+    assert "<order>" in follow(tokenizer, "<order>Passeriformes</name>, ")
+    assert "<order>" not in follow(tokenizer, "<order>Passeriformes</name>, <order>Anura</name>, ")
+
+
+def test_a_name_in_brackets_is_the_same_species(tokenizer) -> None:  # type: ignore[no-untyped-def]
+    first = first_token(tokenizer, "Pseudacris crucifer")
+    assert follow(tokenizer, "<common>Spring Peeper</name> (<scientific>") == {first}
+    ranks = "<order>Anura</name> <family>Hylidae</name> <scientific>"
+    assert follow(tokenizer, ranks) == {first}
+    assert "<order>" not in follow(tokenizer, "<order>Anura</name> ")
+
+
+def test_an_enumeration_is_not_cut_short(tokenizer) -> None:  # type: ignore[no-untyped-def]
+    three = [
+        *NAMES[:2],
+        *window_names([evidence("Blue Jay", State.PRESENT)], TABLE),
+        *NAMES[2:],
+    ]
+    one = "<common>Great Tit</name>"
+    two = one + ", <common>Great Crested Flycatcher</name>"
+    assert "<eos>" in follow(tokenizer, one, three)
+    assert not follow(tokenizer, two, three) & {"<eos>", "."}
+    # A question about birds may end without the frog.
+    assert {"<eos>", "."} <= follow(tokenizer, two + ", <common>Blue Jay</name>", three)
 
 
 def test_outside_names_words_are_free_but_for_tags_without_names(tokenizer) -> None:  # type: ignore[no-untyped-def]
     free = follow(tokenizer, "None", names=window_names([], TABLE))
-    tags = {"<common>", "<scientific>", "<genus>", "<family>", "<order>", "<kind>", "<sound>", "</name>"}
-    assert len(free) == len(tokenizer) - len(tags)
-    assert not free & tags
+    assert len(free) == len(tokenizer) - len(tokenizer.all_special_ids) + 1
+    assert not free & {"<common>", "<scientific>", "<sound>", "</name>", "<pad>"}
 
 
 def test_only_the_words_of_answers_stand_outside_names(tokenizer) -> None:  # type: ignore[no-untyped-def]
@@ -95,7 +125,13 @@ def test_beams_share_their_row(tokenizer) -> None:  # type: ignore[no-untyped-de
     scores = rules(ids, torch.zeros(4, len(tokenizer)))
     allowed = [tokenizer.convert_ids_to_tokens(torch.nonzero(row == 0).flatten().tolist()) for row in scores]
     first_of_mallard = tokenizer.tokenize("Mallard")[:1]
-    assert allowed == [["Great"], ["Great"], first_of_mallard, first_of_mallard]
+    strongest = sorted(["Great", first_token(tokenizer, "Spring Peeper")])
+    assert [sorted(tokens) for tokens in allowed] == [
+        strongest,
+        strongest,
+        first_of_mallard,
+        first_of_mallard,
+    ]
 
 
 def test_names_are_read_back_from_an_answer(tokenizer) -> None:  # type: ignore[no-untyped-def]
