@@ -21,8 +21,7 @@ import torch
 from NatureLM.models.answering import AnswerSettings
 from NatureLM.models.naturelm import NatureLM
 from NatureLM.training.backgrounds import background_bank
-from NatureLM.training.bundled import species_adapter
-from NatureLM.training.evidence import EvidenceMaker
+from NatureLM.training.bundled import make_evidence, species_adapter
 from NatureLM.training.tasks import Example, TaskMaker
 
 SEED = 77_003
@@ -44,8 +43,7 @@ def make_examples(model: NatureLM, count: int, windows: int) -> dict[str, list[t
     encoder = model.audio_encoder.frozen
     adapter = species_adapter(model)
     bank = background_bank(encoder, windows, seed=SEED)
-    sounds = [species.class_index for species in adapter.table if not species.is_animal]
-    maker = EvidenceMaker(encoder.head_weight.numpy(), encoder.head_bias.numpy(), bank, np.array(sounds))
+    maker = make_evidence(encoder, bank, adapter.table)
     rng = np.random.default_rng(SEED)
     settings = AnswerSettings()
     made: dict[str, list[tuple[np.ndarray, Example]]] = {}

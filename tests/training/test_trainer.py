@@ -19,7 +19,7 @@ from NatureLM.errors import ConfigError
 from NatureLM.models.naturelm import NatureLM
 from NatureLM.training.backgrounds import background_bank
 from NatureLM.training.batches import IGNORED, ExampleStream, collate, encode_example
-from NatureLM.training.bundled import check_same_run
+from NatureLM.training.bundled import check_same_run, make_evidence
 from NatureLM.training.evidence import BackgroundBank, EvidenceMaker
 from NatureLM.training.settings import BundledTrainingConfig
 from NatureLM.training.tasks import TaskMaker
@@ -37,8 +37,7 @@ def model() -> NatureLM:
 def evidence(model: NatureLM) -> EvidenceMaker:
     encoder = model.audio_encoder.frozen
     bank = background_bank(encoder, windows=6, seed=5)
-    sounds = [species.class_index for species in model.adapter.table.species if not species.is_animal]
-    return EvidenceMaker(encoder.head_weight.numpy(), encoder.head_bias.numpy(), bank, np.array(sounds))
+    return make_evidence(encoder, bank, model.adapter.table)
 
 
 def test_batches_embed_prompts_as_answering_does(model: NatureLM, evidence: EvidenceMaker) -> None:
@@ -173,5 +172,5 @@ def test_bank_with_too_few_directions_still_gives_moves() -> None:
     rng = np.random.default_rng(0)
     weight = rng.normal(size=(50, 16)).astype(np.float32)
     bank = BackgroundBank(np.abs(rng.normal(size=(2, 4, 16))).astype(np.float32))
-    maker = EvidenceMaker(weight, np.full(50, -3, np.float32), bank, SOUNDS)
+    maker = EvidenceMaker(weight, np.full(50, -3, np.float32), bank, SOUNDS, SOUNDS)
     assert np.isfinite(maker.directions).all()

@@ -5,9 +5,11 @@ Decoding follows these rules, whatever the language model would rather write:
 
 - inside a name, only a name of a class that reaches the floor, none twice, the strongest first (within each
   kind of animal, so that "which frogs ...?" may pass over the birds);
-- after a name in the form ``A (``, or ``A`` and a space, a name of the same class;
+- after a name in the form ``A (``, or ``A`` and a space, a name of the same class; after a comma or "and",
+  a name of the same form;
 - an answer that has named two of a kind names all of that kind before it ends;
-- outside names, only the words that the model's config lists as those of its answers.
+- outside names, only the words that the model's config lists as those of its answers, and after a name none
+  that begins an answer ("Yes").
 
 So a name is never invented, repeated or paired with another's, and an enumeration is never cut short.
 """
@@ -26,6 +28,9 @@ from NatureLM.models.vocabulary import FIELD_TAGS, NAME_END
 
 SAME_CLASS_SEPARATORS = (" ", " (")
 """What stands between two names of one class: ranks in a row, or a second name in brackets."""
+
+SAME_FORM_SEPARATORS = (", ", " and ", "), ", ") and ")
+"""What stands between the names of an enumeration."""
 
 
 @dataclass(frozen=True)
@@ -87,6 +92,8 @@ class Written:
     ----------
     given : list of (str, tuple of int)
         Form and token ids (``</name>`` included) of each finished name.
+    separators : list of tuple of int
+        Token ids before each finished name.
     between : tuple of int
         Token ids between the last finished name and the open one (or the end).
     form : str
@@ -96,6 +103,7 @@ class Written:
     """
 
     given: list[tuple[str, tuple[int, ...]]] = field(default_factory=list)
+    separators: list[tuple[int, ...]] = field(default_factory=list)
     between: tuple[int, ...] = ()
     form: str = ""
     prefix: tuple[int, ...] = ()
@@ -111,6 +119,7 @@ def read_answer(ids: Sequence[int], tags: dict[int, str], end: int) -> Written:
             written.between += (token,)
         elif token == end:
             written.given.append((written.form, (*written.prefix, end)))
+            written.separators.append(written.between)
             written.form, written.prefix, written.between = "", (), ()
         else:
             written.prefix += (token,)
@@ -149,6 +158,21 @@ class NameRules(LogitsProcessor):
         self.same_class = {
             tuple(tokenizer.encode(text, add_special_tokens=False)) for text in SAME_CLASS_SEPARATORS
         }
+        self.same_form = {
+            tuple(tokenizer.encode(text, add_special_tokens=False)) for text in SAME_FORM_SEPARATORS
+        }
+        texts = tokenizer.convert_ids_to_tokens(self.outside)
+        # In byte-level BPE a token that begins a word in mid-sentence starts with a (written) space.
+        self.word_starts = {
+            token
+            for token, text in zip(self.outside, texts, strict=True)
+            if text[0].isalnum() and text[0] != "Ġ"
+        }
+        self.letters = {
+            token
+            for token, text in zip(self.outside, texts, strict=True)
+            if text[-1].isalnum() and text != "Ġ"
+        }
         self.rows = [
             [
                 _ClassTokens(
@@ -185,6 +209,8 @@ class NameRules(LogitsProcessor):
             return sorted(follow)
         spent = {tag for tag, form in self.tags.items() if not self._next_names(written, form, classes)}
         blocked = spent | self.stops if self._unfinished(written, classes) else spent
+        if written.given and (not written.between or written.between[-1] not in self.letters):
+            blocked = blocked | self.word_starts
         return [token for token in self.outside if token not in blocked]
 
     def _next_names(
@@ -196,12 +222,21 @@ class NameRules(LogitsProcessor):
             last_form, last_name = written.given[-1]
             same = [item.forms.get(form) for item in classes if item.forms.get(last_form) == last_name]
             return {name for name in same if name is not None and (form, name) not in given}
+        if written.given and written.between in self.same_form and form != self._head_form(written):
+            return set()
         first: dict[str, tuple[int, ...]] = {}
         for item in classes:
             name = item.forms.get(form)
             if name is not None and (form, name) not in given:
                 first.setdefault(item.kind, name)
         return set(first.values())
+
+    def _head_form(self, written: Written) -> str:
+        """Return the form of the last name that stands for itself, not in brackets behind another."""
+        for (form, _), separator in zip(reversed(written.given), reversed(written.separators), strict=True):
+            if separator not in self.same_class:
+                return form
+        return ""
 
     def _unfinished(self, written: Written, classes: Sequence[_ClassTokens]) -> bool:
         """Tell whether the answer has named two of a kind, but not all of that kind."""

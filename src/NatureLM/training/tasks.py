@@ -52,13 +52,13 @@ TASK_SHARES = {
     "focal_of": 5.0,
     "is_kind": 5.0,
     "is_species": 6.0,
-    "is_group": 5.0,
+    "is_group": 7.0,
     "is_unknown": 4.0,
     "is_animal": 2.0,
     "count_species": 3.0,
-    "non_animal": 2.0,
+    "non_animal": 3.0,
     "outside_knowledge": 6.0,
-    "outside_species": 3.0,
+    "outside_species": 4.0,
 }
 """How often each task is drawn, relative to the others."""
 
