@@ -17,7 +17,7 @@ def write(path: Path, text: str) -> Path:
 def test_defaults_are_the_bundled_model_in_windows_of_ten_seconds() -> None:
     config = load_config(InferenceConfig)
     assert (config.model, config.fallback, config.device) == ("bundled", None, "auto")
-    assert (config.window_length_seconds, config.hop_length_seconds) == (10.0, 10.0)
+    assert (config.window_length_seconds, config.hop_length_seconds) == (10.0, None)
     assert (config.channel, config.batch_size) == ("mix", 16)
     assert config.generation == GenerationConfig()
 

@@ -81,8 +81,11 @@ class InferenceConfig(Section):
         The model that answers when ``model`` cannot be had; None makes that an error.
     device : {"auto", "cpu", "cuda", "mps"}
         Where the model runs; ``auto`` takes a GPU where there is one.
-    window_length_seconds, hop_length_seconds : float
-        Length of a window and distance from one window's start to the next.
+    window_length_seconds : float
+        Length of a window.
+    hop_length_seconds : float or None
+        Distance from one window's start to the next; None takes the window's length, so that nothing is
+        left out.
     channel : "mix", "each" or int
         Mean of the channels, every channel by itself, or one channel counted from 1.
     batch_size : int
@@ -95,7 +98,7 @@ class InferenceConfig(Section):
     fallback: str | None = None
     device: Device = "auto"
     window_length_seconds: float = Field(default=10.0, gt=0.0)
-    hop_length_seconds: float = Field(default=10.0, gt=0.0)
+    hop_length_seconds: float | None = Field(default=None, gt=0.0)
     channel: Literal["mix", "each"] | int = "mix"
     batch_size: int = Field(default=16, ge=1)
     generation: GenerationConfig = Field(default_factory=GenerationConfig)

@@ -97,6 +97,15 @@ def test_no_answer_begins_after_a_name(tokenizer) -> None:  # type: ignore[no-un
     assert {"Ġwith", "Ġand", "."} <= follow(tokenizer, "<common>Great Tit</name>")
 
 
+def test_no_comma_where_nothing_is_left(tokenizer) -> None:  # type: ignore[no-untyped-def]
+    warblers = [evidence(name, State.PRESENT) for name in ("Blackburnian Warbler", "Bay-breasted Warbler")]
+    names = window_names(warblers, TABLE)
+    after_genus = follow(tokenizer, "<genus>Setophaga</name>", names)
+    assert "<eos>" in after_genus
+    assert not after_genus & {",", "Ġand", "Ġwith"}
+    assert "," in follow(tokenizer, "<common>Blackburnian Warbler</name>", names)
+
+
 def test_an_enumeration_is_not_cut_short(tokenizer) -> None:  # type: ignore[no-untyped-def]
     three = [
         *NAMES[:2],

@@ -188,3 +188,11 @@ def test_settings_that_cannot_be_honoured_are_refused(
 ) -> None:
     with pytest.raises(ConfigError, match=message):
         model.adapter.check(settings)
+
+
+def test_groups_are_asked_for_by_their_noun(model: NatureLM) -> None:
+    owl = window(model, Boreal_Owl=2.0)
+    assert ask(model, owl, "Is there an owl in the audio?") == "Yes"
+    assert ask(model, owl, "Is there a woodpecker in the audio?") == "No"
+    assert ask(model, window(model, Sandhill_Crane=3.0), "Is there an owl in the audio?") == "No"
+    assert ask(model, window(model, Snowy_Tree_Cricket=3.0), "Is there a frog in the audio?") == "No"

@@ -200,3 +200,12 @@ def test_packaged_file_is_plain_text_with_one_line_a_class() -> None:
     data = DEFAULT_TABLE.read_bytes()
     assert data.count(b"\n") == 6523
     assert b"\r" not in data
+
+
+def test_group_nouns_are_found_in_singular_and_plural() -> None:
+    table = SpeciesTable.load()
+    text = "any owls, or a Warbler? no thrushes, frogs or cranes"
+    assert [noun for _, _, noun in table.group_mentions(text)] == ["owl", "warbler", "thrush", "crane"]
+    assert [text[start:end] for start, end, _ in table.group_mentions(text)][:2] == ["owls", "Warbler"]
+    boreal = table.find("Boreal Owl")
+    assert boreal is not None and boreal.class_index in table.groups["owl"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import replace
 from enum import Enum
 from pathlib import Path
@@ -34,7 +35,8 @@ def infer(
         Optional[list[str]],
         typer.Argument(
             metavar="KEY=VALUE",
-            help="Settings of the configuration to change, for example generation.num_beams=1.",
+            help="Settings of the configuration to change, for example generation.num_beams=1; "
+            "further recordings, as a shell makes of --audio-path *.wav, are taken as such.",
             show_default=False,
         ),
     ] = None,
@@ -79,7 +81,7 @@ def infer(
     hop_length_seconds: Annotated[
         Optional[float],
         typer.Option(
-            metavar="SECONDS", help="Distance from one window's start to the next.  [default: 10.0]"
+            metavar="SECONDS", help="Distance from one window's start to the next.  [default: the length]"
         ),
     ] = None,
     batch_size: Annotated[
@@ -143,6 +145,9 @@ def infer(
     from NatureLM.infer.run import RunRequest, run_inference
     from NatureLM.infer.settings import read_configuration
 
+    # A shell turns `--audio-path *.wav` into one option and further bare paths.
+    paths = [text for text in overrides or () if "=" not in text and os.path.exists(text)]
+    overrides = [text for text in overrides or () if text not in paths]
     if strict and allow_fallback:
         raise ConfigError("--strict and --allow-fallback exclude each other; leave one out.")
     options = {
@@ -158,7 +163,7 @@ def infer(
         "generation.max_new_tokens": max_new_tokens,
         "generation.num_beams": num_beams,
     }
-    configuration = read_configuration(cfg_path, overrides or (), options)
+    configuration = read_configuration(cfg_path, overrides, options)
     fallback = configuration.config.fallback
     if strict or (model is not None and not allow_fallback):
         fallback = None
@@ -166,7 +171,7 @@ def infer(
         fallback = "bundled"
     config = configuration.config.model_copy(update={"fallback": fallback})
     request = RunRequest(
-        audio_paths=audio_path or (),
+        audio_paths=[*(audio_path or ()), *map(Path, paths)],
         queries=query or (),
         output=output_path,
         overwrite=overwrite,

@@ -39,7 +39,7 @@ def build_engine(configuration: Configuration, model: NatureLM | None = None) ->
         model,
         answer_settings(model, *layers),
         window_length_seconds=config.window_length_seconds,
-        hop_length_seconds=config.hop_length_seconds,
+        hop_length_seconds=config.hop_length_seconds or config.window_length_seconds,
         channel=config.channel,
         batch_size=config.batch_size,
     )

@@ -203,11 +203,13 @@ class Pipeline:
         self, window_length_seconds: float | None = None, hop_length_seconds: float | None = None
     ) -> Engine:
         length, hop = window_length_seconds, hop_length_seconds
+        if hop is None:
+            hop = self.hop_length_seconds if length is None else length
         return Engine(
             self.model,
             self.settings,
             window_length_seconds=self.window_length_seconds if length is None else length,
-            hop_length_seconds=self.hop_length_seconds if hop is None else hop,
+            hop_length_seconds=hop,
             channel=self.channel,
             batch_size=self.batch_size,
         )

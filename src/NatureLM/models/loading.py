@@ -27,8 +27,8 @@ HUB_TIMEOUT_SECONDS = 5.0
 HUB_FILES = ["*.safetensors", "*.json"]
 
 HOW_TO_GET_PUBLISHED = (
-    "To get it, accept the licence of meta-llama/Meta-Llama-3.1-8B-Instruct on huggingface.co, "
-    "run `hf auth login`, and try again with a network connection."
+    "This version cannot run it yet; a later one will need the licence of "
+    "meta-llama/Meta-Llama-3.1-8B-Instruct (accepted on huggingface.co) and `hf auth login`."
 )
 
 

@@ -7,7 +7,8 @@ Decoding follows these rules, whatever the language model would rather write:
   kind of animal, so that "which frogs ...?" may pass over the birds);
 - after a name in the form ``A (``, or ``A`` and a space, a name of the same class; after a comma or "and",
   a name of the same form;
-- an answer that has named two of a kind names all of that kind before it ends;
+- an answer that has named two of a kind names all of that kind before it ends, and does not go on when
+  nothing is left to be named;
 - outside names, only the words that the model's config lists as those of its answers, and after a name none
   that begins an answer ("Yes").
 
@@ -163,6 +164,11 @@ class NameRules(LogitsProcessor):
         }
         texts = tokenizer.convert_ids_to_tokens(self.outside)
         # In byte-level BPE a token that begins a word in mid-sentence starts with a (written) space.
+        self.continuations = {
+            token
+            for token, text in zip(self.outside, texts, strict=True)
+            if "," in text or text in ("Ġand", "Ġwith")
+        }
         self.word_starts = {
             token
             for token, text in zip(self.outside, texts, strict=True)
@@ -211,6 +217,8 @@ class NameRules(LogitsProcessor):
         blocked = spent | self.stops if self._unfinished(written, classes) else spent
         if written.given and (not written.between or written.between[-1] not in self.letters):
             blocked = blocked | self.word_starts
+        if written.given and not self._more_to_name(written, classes):
+            blocked = blocked | self.continuations
         return [token for token in self.outside if token not in blocked]
 
     def _next_names(
@@ -237,6 +245,14 @@ class NameRules(LogitsProcessor):
             if separator not in self.same_class:
                 return form
         return ""
+
+    def _more_to_name(self, written: Written, classes: Sequence[_ClassTokens]) -> bool:
+        """Tell whether a name in the enumeration's form, or another sound, is left to be given."""
+        given = set(written.given)
+        forms = {self._head_form(written), "sound"}
+        return any(
+            (form, item.forms[form]) not in given for item in classes for form in forms & item.forms.keys()
+        )
 
     def _unfinished(self, written: Written, classes: Sequence[_ClassTokens]) -> bool:
         """Tell whether the answer has named two of a kind, but not all of that kind."""

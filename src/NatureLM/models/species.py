@@ -70,6 +70,11 @@ class Species:
         """False for sounds such as an engine or a human voice."""
         return self.kind != "sound"
 
+    @property
+    def group(self) -> str:
+        """The noun that the common name ends in, in lower case: ``owl`` for a Northern Pygmy-Owl."""
+        return self.common_name.replace("-", " ").split()[-1].lower()
+
 
 @dataclass(frozen=True)
 class Mention:
@@ -148,6 +153,34 @@ class SpeciesTable:
         found = process.extract(_key(name), keys, scorer=fuzz.ratio, limit=3 * count)
         distinct = dict.fromkeys(self._forms[key][0] for key, _, _ in found)
         return [self.species[class_index] for class_index in distinct][:count]
+
+    @cached_property
+    def groups(self) -> dict[str, list[int]]:
+        """Animal classes by kind ("frog") and by the noun at the end of their common names ("owl")."""
+        groups: dict[str, list[int]] = {}
+        kinds = {species.kind for species in self.species}
+        for species in self.species:
+            if species.is_animal:
+                groups.setdefault(species.kind, []).append(species.class_index)
+                if species.group not in kinds:
+                    groups.setdefault(species.group, []).append(species.class_index)
+        return groups
+
+    def group_mentions(self, text: str) -> list[tuple[int, int, str]]:
+        """Every noun in a text, singular or plural, that some common names end in: (start, end, noun).
+
+        Kinds count after "a", "an" or "any" only: "is there a frog" asks whether, "which frogs" asks which.
+        """
+        found = []
+        kinds = {species.kind for species in self.species}
+        word = ""
+        for match in re.finditer(r"[a-z]+", text.lower()):
+            before, word = word, match.group()
+            singulars = (word, word.removesuffix("s"), word.removesuffix("es"))
+            noun = next((form for form in singulars if form in self.groups), None)
+            if noun is not None and (noun not in kinds or before in ("a", "an", "any")):
+                found.append((match.start(), match.end(), noun))
+        return found
 
     def mentions(self, text: str) -> list[Mention]:
         """Find every class named in a text, in the order of the text.

@@ -200,15 +200,6 @@ class TaskMaker:
                     groups[rank].append(species.class_index)
         return dict(groups)
 
-    @cached_property
-    def groups(self) -> dict[str, list[int]]:
-        """Classes by the noun at the end of their common names."""
-        groups: dict[str, list[int]] = defaultdict(list)
-        for species in self.table.species:
-            if species.is_animal:
-                groups[group_of(species)].append(species.class_index)
-        return dict(groups)
-
     def example(
         self,
         logits: npt.NDArray[np.float32],
@@ -258,7 +249,7 @@ class TaskMaker:
         if task == "is_kind":
             return "Yes" if any(species.kind == argument for species in animals) else "No"
         if task == "is_group":
-            return "Yes" if any(group_of(species) == argument for species in animals) else "No"
+            return "Yes" if any(species.group == argument for species in animals) else "No"
         if task == "is_species":
             return "Yes" if any(species.scientific_name == argument for species in animals) else "No"
         if task == "non_animal":
@@ -321,8 +312,8 @@ class TaskMaker:
             filled = wording.replace("{a_kind}", with_article(kind)).replace("{kinds}", kind + "s")
             return filled.replace("{kind}", kind), kind
         if task == "is_group":
-            near = [group_of(self.table.species[index]) for index in passing[: settings.max_species]]
-            near = [group for group in near if len(self.groups[group]) >= SMALLEST_GROUP]
+            near = [self.table.species[index].group for index in passing[: settings.max_species]]
+            near = [group for group in near if len(self.table.groups.get(group, ())) >= SMALLEST_GROUP]
             group = str(rng.choice(near)) if near and rng.random() < 0.55 else self._group(rng)
             return named(wording, group), group
         if task == "is_unknown":
@@ -362,8 +353,8 @@ class TaskMaker:
     def _group(self, rng: np.random.Generator) -> str:
         """Draw a group's noun, common groups more often."""
         while True:
-            group = group_of(self.table.species[self._animal(rng)])
-            if len(self.groups[group]) >= SMALLEST_GROUP:
+            group = self.table.species[self._animal(rng)].group
+            if len(self.table.groups.get(group, ())) >= SMALLEST_GROUP:
                 return group
 
     def _animal(self, rng: np.random.Generator) -> int:
@@ -372,11 +363,6 @@ class TaskMaker:
             index = int(rng.integers(len(self.table.species)))
             if self.table.species[index].is_animal:
                 return index
-
-
-def group_of(species: Species) -> str:
-    """Return the noun that a common name ends in, in lower case: ``owl`` for a Northern Pygmy-Owl."""
-    return species.common_name.replace("-", " ").split()[-1].lower()
 
 
 def named(wording: str, name: str, article: bool = True) -> str:

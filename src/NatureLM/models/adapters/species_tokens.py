@@ -28,6 +28,7 @@ from NatureLM.models.species_evidence import (
     ClassEvidence,
     State,
     choose_classes,
+    floor_logit,
     state_of_mention,
 )
 from NatureLM.models.vocabulary import FIELD_TAGS, NAME_END
@@ -155,6 +156,12 @@ class SpeciesTokensAdapter(Adapter):
             state = state_of_mention(mention, logits, chosen, self.table, settings)
             offset = len(State) if mention.form == "scientific" else 0
             marks.append((mention.start, mention.end, int(state) + offset))
+        if not mentions:
+            # "An owl" is answered like "a Barn Owl": by what the evidence says of any owl.
+            floor = floor_logit(settings.min_evidence)
+            for start, end, noun in self.table.group_mentions(query):
+                heard = bool((logits[:, self.table.groups[noun]] >= floor).any())
+                marks.append((start, end, int(State.PRESENT if heard else State.WEAK)))
         content = self.describe(chosen)
         return AudioContext(length=len(content.tokens), query_marks=marks, content=content)
 
