@@ -155,14 +155,18 @@ class SpeciesTable:
         return [self.species[class_index] for class_index in distinct][:count]
 
     @cached_property
+    def kinds(self) -> frozenset[str]:
+        """The kinds of the classes: ``frog``, ``bird``, ..."""
+        return frozenset(species.kind for species in self.species)
+
+    @cached_property
     def groups(self) -> dict[str, list[int]]:
         """Animal classes by kind ("frog") and by the noun at the end of their common names ("owl")."""
         groups: dict[str, list[int]] = {}
-        kinds = {species.kind for species in self.species}
         for species in self.species:
             if species.is_animal:
                 groups.setdefault(species.kind, []).append(species.class_index)
-                if species.group not in kinds:
+                if species.group not in self.kinds:
                     groups.setdefault(species.group, []).append(species.class_index)
         return groups
 
@@ -172,13 +176,12 @@ class SpeciesTable:
         Kinds count after "a", "an" or "any" only: "is there a frog" asks whether, "which frogs" asks which.
         """
         found = []
-        kinds = {species.kind for species in self.species}
         word = ""
         for match in re.finditer(r"[a-z]+", text.lower()):
             before, word = word, match.group()
             singulars = (word, word.removesuffix("s"), word.removesuffix("es"))
             noun = next((form for form in singulars if form in self.groups), None)
-            if noun is not None and (noun not in kinds or before in ("a", "an", "any")):
+            if noun is not None and (noun not in self.kinds or before in ("a", "an", "any")):
                 found.append((match.start(), match.end(), noun))
         return found
 

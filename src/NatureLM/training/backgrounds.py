@@ -11,11 +11,9 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from NatureLM.models.encoders.birdnet import BirdNetEncoder
+from NatureLM.models.encoders.birdnet import SAMPLE_RATE, SEGMENT_SAMPLES, BirdNetEncoder
 from NatureLM.training.evidence import BackgroundBank
 
-SAMPLE_RATE = 48_000
-SEGMENT = 144_000
 SEGMENTS_PER_WINDOW = 4
 
 Wave = npt.NDArray[np.float32]
@@ -121,10 +119,10 @@ def background_bank(encoder: BirdNetEncoder, windows: int, seed: int) -> Backgro
     embeddings = []
     for _ in range(windows):
         maker = MAKERS[names[int(rng.integers(len(names)))]]
-        wave = maker(SEGMENT * SEGMENTS_PER_WINDOW, rng)
+        wave = maker(SEGMENT_SAMPLES * SEGMENTS_PER_WINDOW, rng)
         if rng.random() < 0.3:
             other = MAKERS[names[int(rng.integers(len(names)))]]
             wave = wave + rng.uniform(0.1, 1.0) * other(len(wave), rng)
-        segments = torch.from_numpy(wave.reshape(SEGMENTS_PER_WINDOW, SEGMENT).astype(np.float32))
+        segments = torch.from_numpy(wave.reshape(SEGMENTS_PER_WINDOW, SEGMENT_SAMPLES).astype(np.float32))
         embeddings.append(encoder.embed(segments).numpy())
     return BackgroundBank(np.stack(embeddings))
