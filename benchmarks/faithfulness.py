@@ -1,32 +1,85 @@
 """Measure whether the bundled model says what its encoder's evidence says, in the form asked for.
 
-    python benchmarks/faithfulness.py --examples 2000
+    python benchmarks/faithfulness.py --windows 5000
+    python benchmarks/faithfulness.py --windows 300    # a first look, in a minute
 
-Fresh windows of synthetic evidence (never seen in training: another seed, other backgrounds) are asked
-about at the default settings; an answer counts if it equals, word for word, what the evidence demands.
-This measures faithfulness to the encoder, not accuracy in the field.
+Fresh windows of synthetic evidence (another seed and other backgrounds than in training; classes drawn
+evenly from all 6,522; 0 to 6 of them) are asked about at the default settings. An answer counts if it equals,
+word for word, what the evidence demands. This measures faithfulness to the encoder, not accuracy in the field.
+
+Beside the model stands a baseline without a language model: the trained wording that is written most like the
+question says what is asked for, and a template fills in the answer. Given the right task, the templates are
+right by definition; what the baseline lacks is an understanding of English.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import re
 import time
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
 
 import numpy as np
 import torch
+from baseline import TemplateBaseline
 
-from NatureLM.models.answering import AnswerSettings
+from NatureLM.models.adapters.species_tokens import SpeciesTokensAdapter
+from NatureLM.models.answering import AnswerSettings, Turn
 from NatureLM.models.naturelm import NatureLM
+from NatureLM.training.answers import NONE, PLACES, UNKNOWN
 from NatureLM.training.backgrounds import background_bank
+from NatureLM.training.batches import ExampleMaker
 from NatureLM.training.bundled import make_evidence, species_adapter
-from NatureLM.training.tasks import Example, TaskMaker
+from NatureLM.training.evidence import EVEN
+from NatureLM.training.tasks import TASK_SHARES, Example, TaskMaker
 
 SEED = 77_003
 BATCH_SIZE = 32
-TAGS = re.compile(r"<[^>]+>")
+
+MIXED = ("focal_both", "focal_ranks", "list_both", "list_ranks", "count_which", "yes_which_kind", "yes_which_animal")
+OUTSIDE = ("outside_knowledge", "outside_species", "outside_kind", "is_unknown")
+WORDS = re.compile(r"[^\W\d_]+")
+ANSWER_WORDS = frozenset(
+    word.lower()
+    for text in (
+        NONE,
+        UNKNOWN,
+        "Yes No",
+        "A recording of X, with Y and Z in the background.",
+        "No animal species is heard, only X.",
+        *PLACES,
+    )
+    for word in WORDS.findall(text)
+) - {"x", "y", "z"}
+
+
+@dataclass
+class Asked:
+    """A question of the benchmark with the answers to it."""
+
+    section: str
+    example: Example
+    expected: str
+    answered: str = ""
+    baseline: str | None = None
+
+    @property
+    def right(self) -> bool:
+        """Whether the model's answer is the one that the evidence demands."""
+        return self.answered == self.expected
+
+
+@dataclass
+class Names:
+    """What names the answers hold."""
+
+    answers: int = 0
+    invented: list[str] = field(default_factory=list)
+    unsupported: list[str] = field(default_factory=list)
 
 
 def wilson_interval(right: int, count: int) -> tuple[float, float]:
@@ -38,77 +91,234 @@ def wilson_interval(right: int, count: int) -> tuple[float, float]:
     return max(0.0, centre - half), min(1.0, centre + half)
 
 
-def make_examples(model: NatureLM, count: int, windows: int) -> dict[str, list[tuple[np.ndarray, Example]]]:
-    """Return examples with trained and with held-out wordings, each beside its window's logits."""
+def expected_text(adapter: SpeciesTokensAdapter, example: Example) -> str:
+    """Return the demanded answer as a user would read it."""
+    return adapter.text(example.context, adapter.tokenizer.encode(example.answer, add_special_tokens=False))
+
+
+def make_questions(model: NatureLM, windows: int, backgrounds: int) -> list[Asked]:
+    """Return the questions of all sections about fresh windows."""
     encoder = model.audio_encoder.frozen
     adapter = species_adapter(model)
-    bank = background_bank(encoder, windows, seed=SEED)
-    maker = make_evidence(encoder, bank, adapter.table)
+    maker = make_evidence(encoder, background_bank(encoder, backgrounds, seed=SEED), adapter.table, EVEN)
     rng = np.random.default_rng(SEED)
     settings = AnswerSettings()
-    made: dict[str, list[tuple[np.ndarray, Example]]] = {}
-    for split in ("train", "held_out"):
-        tasks = TaskMaker(adapter, adapter.table, split=split)
-        logits = maker.windows(count, rng)
-        made[split] = [(window, tasks.example(window, rng, settings=settings)) for window in logits]
-    return made
+    made: list[tuple[str, Example]] = []
+    splits = {
+        split: TaskMaker(adapter, adapter.table, split=split, noise=False) for split in ("train", "held_out", "free")
+    }
+    for first in range(0, windows, 500):
+        logits = maker.windows(min(500, windows - first), rng)
+        for place, window in enumerate(logits):
+            for split, tasks in splits.items():
+                task = tasks.tasks[(first + place) % len(tasks.tasks)]
+                made.append((split, tasks.example(window, rng, task, settings)))
+            made.append(("lists", splits["train"].example(window, rng, "list_common", settings)))
+        for split in ("train", "held_out"):
+            examples = ExampleMaker(splits[split])
+            loud = [window for window in logits if window.max() > 0]
+            for window in loud[: len(loud) // 4]:
+                made.append((f"{split} turns", examples.conversations.example(window, rng, settings)))
+            for window, other in zip(loud[::4], loud[1::4], strict=False):
+                made.append((f"{split} pairs", examples.pairs.example(window, other, rng, settings)))
+    return [Asked(section, example, expected_text(adapter, example)) for section, example in made]
 
 
-def answer_all(model: NatureLM, examples: Sequence[tuple[np.ndarray, Example]]) -> list[str]:
-    """Return the model's answers, asked in batches of questions of like length."""
-    order = sorted(range(len(examples)), key=lambda place: len(examples[place][1].query))
-    answers = [""] * len(examples)
+def answer_all(model: NatureLM, asked: Sequence[Asked]) -> None:
+    """Have the model answer, in batches of questions of like length."""
+    order = sorted(asked, key=lambda item: sum(map(len, item.example.texts)))
     for first in range(0, len(order), BATCH_SIZE):
-        places = order[first : first + BATCH_SIZE]
-        given = model.answer(
-            [torch.from_numpy(examples[place][0]) for place in places],
-            [examples[place][1].query for place in places],
+        batch = order[first : first + BATCH_SIZE]
+        texts = [item.example.texts for item in batch]
+        answers = model.answer(
+            [[torch.from_numpy(window) for window in item.example.windows] for item in batch],
+            [conversation[-1] for conversation in texts],
+            histories=[
+                [Turn(*turn) for turn in zip(conversation[:-1:2], conversation[1::2], strict=True)]
+                for conversation in texts
+            ],
         )
-        for place, answer in zip(places, given, strict=True):
-            answers[place] = answer.text
-    return answers
+        for item, answer in zip(batch, answers, strict=True):
+            item.answered = answer.text
+
+
+def list_scores(asked: Iterable[Asked]) -> dict[str, tuple[float, int]]:
+    """Return the F1 of the names in lists by the number of species that are there, and of None."""
+    counts: dict[int, list[int]] = defaultdict(lambda: [0, 0, 0, 0])
+    none = [0, 0, 0]
+    for item in asked:
+        truth = set() if item.expected == NONE else set(item.expected.split(", "))
+        said = set() if item.answered == NONE else set(item.answered.split(", "))
+        hits = counts[min(len(truth), 6)]
+        hits[0] += len(truth & said)
+        hits[1] += len(said - truth)
+        hits[2] += len(truth - said)
+        hits[3] += 1
+        none[0] += not truth and not said
+        none[1] += bool(truth) and not said
+        none[2] += not truth and bool(said)
+    scores: dict[str, tuple[float, int]] = {}
+    for number in sorted(counts):
+        right, wrong, missed, lists = counts[number]
+        f1 = 2 * right / max(2 * right + wrong + missed, 1) if number else float(wrong == 0)
+        scores[f"lists, {number} species: F1"] = (f1, lists)
+    right, wrong, missed = (sum(hits[place] for hits in counts.values()) for place in range(3))
+    scores["lists, all: F1"] = (2 * right / max(2 * right + wrong + missed, 1), sum(h[3] for h in counts.values()))
+    scores["None in lists: precision"] = (none[0] / max(none[0] + none[1], 1), none[0] + none[1])
+    scores["None in lists: recall"] = (none[0] / max(none[0] + none[2], 1), none[0] + none[2])
+    return scores
+
+
+def check_names(adapter: SpeciesTokensAdapter, asked: Iterable[Asked]) -> Names:
+    """Look for names in the answers that the evidence does not hold, or that are no names at all."""
+    names = Names()
+    for item in asked:
+        names.answers += 1
+        rest = item.answered
+        known = {name for slot in adapter.named_slots(item.example.context) for name in slot.names.values()}
+        for name in sorted(known, key=len, reverse=True):
+            rest = rest.replace(name, "")
+        if any(adapter.table[concept.classes[0]].is_animal for concept in adapter.finder.find(rest, genera=True)):
+            names.unsupported.append(item.answered)
+        elif {word.lower() for word in WORDS.findall(rest)} - ANSWER_WORDS:
+            names.invented.append(item.answered)
+    return names
+
+
+def table_of_tasks(asked: Sequence[Asked]) -> list[str]:
+    """Return the lines of the table of exact answers by task and wording, as Markdown."""
+    columns = ("train", "held_out", "free")
+    cells: dict[str, dict[str, list[Asked]]] = defaultdict(lambda: defaultdict(list))
+    for item in asked:
+        split, _, sort = item.section.partition(" ")
+        if split in columns:
+            task = item.example.task
+            row = f"{sort}: full questions" if sort and task.startswith("then_") else task
+            cells[row][split].append(item)
+            cells[f"all, {sort}" if sort else "all, single"][split].append(item)
+    lines = [
+        "| task | trained wordings | n | held-out wordings | n | freely worded | n | baseline, held-out |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
+    order = [*TASK_SHARES, *sorted(set(cells) - set(TASK_SHARES))]
+    for row in (row for row in order if row in cells):
+        line = f"| {row} "
+        for split in columns:
+            items = cells[row][split]
+            if not items:
+                line += "| – | 0 "
+                continue
+            right = sum(item.right for item in items)
+            low, high = wilson_interval(right, len(items))
+            line += f"| {right / len(items):.3f} ({low:.3f}–{high:.3f}) | {len(items)} "
+        with_baseline = [item for item in cells[row]["held_out"] if item.baseline is not None]
+        share = np.mean([item.baseline == item.expected for item in with_baseline]) if with_baseline else None
+        lines.append(line + ("| – |" if share is None else f"| {share:.3f} |"))
+    return lines
+
+
+def share(items: Sequence[bool]) -> tuple[float, int]:
+    """Return the share of what is true, and how many there are."""
+    return (float(np.mean(items)) if items else float("nan")), len(items)
+
+
+def figures(model: NatureLM, asked: Sequence[Asked]) -> dict[str, tuple[float, int]]:
+    """Return the figures that the model is judged by, each with its count."""
+    adapter = species_adapter(model)
+
+    def exact(section: str, tasks: Iterable[str] | None = None) -> tuple[float, int]:
+        wanted = None if tasks is None else set(tasks)
+        return share(
+            [
+                item.right
+                for item in asked
+                if item.section == section and (wanted is None or item.example.task in wanted)
+            ]
+        )
+
+    result: dict[str, tuple[float, int]] = {}
+    for form in ("common", "scientific", "genus", "family", "order"):
+        result[f"focal {form}: exact"] = exact("train", [f"focal_{form}"])
+    result |= list_scores(item for item in asked if item.section == "lists")
+    focal = [item for item in asked if item.section == "train" and item.example.task.startswith("focal")]
+    result["None for the focal species: precision"] = share(
+        [item.expected == NONE for item in focal if item.answered == NONE]
+    )
+    result["None for the focal species: recall"] = share(
+        [item.answered == NONE for item in focal if item.expected == NONE]
+    )
+    result["which of these: exact"] = exact("train", ["which_of", "focal_of", "either_or"])
+    result["is there a species: exact"] = exact("train", ["is_species", "is_group", "no_species", "no_group"])
+    result["is there a kind or animal: exact"] = exact(
+        "train", ["is_kind", "is_animal", "is_rank", "is_sound", "no_kind", "no_animal"]
+    )
+    result["captions: exact"] = exact("train", ["caption_plain", "caption_common", "caption_scientific"])
+    result["mixed requests: exact"] = exact("train", MIXED)
+    result["follow-ups: exact"] = exact("train turns")
+    result["two recordings: exact"] = exact("train pairs")
+    result["trained wordings, single questions: exact"] = exact("train")
+    result["held-out wordings, single questions: exact"] = exact("held_out")
+    result["held-out wordings, mixed requests: exact"] = exact("held_out", MIXED)
+    result["held-out wordings, follow-ups: exact"] = exact("held_out turns")
+    result["held-out wordings, two recordings: exact"] = exact("held_out pairs")
+    result["freely worded questions: exact"] = exact("free")
+    for section in ("train", "held_out", "free"):
+        result[f"outside knowledge, {section}: said so"] = exact(section, OUTSIDE)
+        ordinary = [item for item in asked if item.section == section and item.expected != UNKNOWN]
+        result[f"ordinary questions, {section}: called outside knowledge"] = share(
+            [item.answered == UNKNOWN for item in ordinary]
+        )
+    names = check_names(adapter, asked)
+    result["invented names: share of answers"] = (len(names.invented) / names.answers, names.answers)
+    result["real names without evidence: share of answers"] = (
+        len(names.unsupported) / names.answers,
+        names.answers,
+    )
+    with_baseline = [item for item in asked if item.baseline is not None]
+    for section in ("train", "held_out", "free", "held_out turns", "held_out pairs"):
+        result[f"baseline, {section}: exact"] = share(
+            [item.baseline == item.expected for item in with_baseline if item.section == section]
+        )
+    return result
 
 
 def main() -> None:
-    """Print the share of exact answers by task and wording."""
+    """Print the figures and the table of tasks."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--model", default="bundled")
-    parser.add_argument("--examples", type=int, default=2000, help="per kind of wording")
+    parser.add_argument("--windows", type=int, default=5000)
     parser.add_argument("--backgrounds", type=int, default=60, help="windows of fresh background")
     parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--show", type=int, default=0, help="print this many wrong answers")
+    parser.add_argument("--show", type=int, default=0, help="print this many wrong answers of each section")
+    parser.add_argument("--no-baseline", action="store_true")
+    parser.add_argument("--json", type=Path, help="write the figures there")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     model = NatureLM.from_pretrained(options.model)
-    right: dict[str, dict[str, list[bool]]] = defaultdict(lambda: defaultdict(list))
-    shown = 0
-    for split, examples in make_examples(model, options.examples, options.backgrounds).items():
-        started = time.perf_counter()
-        answers = answer_all(model, examples)
-        seconds = time.perf_counter() - started
-        for (_, example), answer in zip(examples, answers, strict=True):
-            expected = TAGS.sub("", example.answer)
-            exact = answer == expected
-            right[example.task][split].append(exact)
-            right["all"][split].append(exact)
-            if not exact and shown < options.show:
-                shown += 1
-                print(f"{split} {example.task}: {example.query!r}")
-                print(f"  expected {expected!r}\n  answered {answer!r}")
-        print(f"{split} wordings: {len(examples) / seconds:.0f} answers a second")
-    print(f"{'task':22s} {'trained wordings':>28s} {'held-out wordings':>28s}")
-    for task in [*sorted(task for task in right if task != "all"), "all"]:
-        cells = []
-        for split in ("train", "held_out"):
-            hits = right[task][split]
-            if not hits:
-                cells.append(f"{'-':>28s}")
-                continue
-            low, high = wilson_interval(sum(hits), len(hits))
-            cells.append(f"{sum(hits) / len(hits):.3f} ({low:.3f}-{high:.3f}) n={len(hits):<5d}".rjust(28))
-        print(f"{task:22s} {cells[0]} {cells[1]}")
+    adapter = species_adapter(model)
+    asked = make_questions(model, options.windows, options.backgrounds)
+    started = time.perf_counter()
+    answer_all(model, asked)
+    print(f"{len(asked)} answers, {len(asked) / (time.perf_counter() - started):.0f} a second\n")
+    if not options.no_baseline:
+        baseline = TemplateBaseline(adapter)
+        for item, answer in zip(asked, baseline.answers([item.example for item in asked]), strict=True):
+            item.baseline = answer
+    shown: dict[str, int] = defaultdict(int)
+    for item in asked:
+        if not item.right and shown[item.section] < options.show:
+            shown[item.section] += 1
+            print(f"{item.section}, {item.example.task}: {item.example.texts!r}")
+            print(f"  expected {item.expected!r}\n  answered {item.answered!r}")
+    print("\n".join(table_of_tasks(asked)))
+    print()
+    result = figures(model, asked)
+    for name, (value, count) in result.items():
+        print(f"{name:64s} {value:.4f}  n={count}")
+    if options.json:
+        options.json.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

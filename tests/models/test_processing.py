@@ -3,19 +3,40 @@
 from __future__ import annotations
 
 import pytest
+from transformers import PreTrainedTokenizerBase
 
 from NatureLM.errors import ConfigError
-from NatureLM.models.naturelm import NatureLM
-from NatureLM.models.processing import NatureLMProcessor
+from NatureLM.models.adapters.base import Mark
+from NatureLM.models.concepts import ConceptFinder
+from NatureLM.models.configuration import NatureLMConfig
+from NatureLM.models.processing import NatureLMProcessor, PromptPiece
+from NatureLM.models.vocabulary import NAME
+
+CONFIG = NatureLMConfig(
+    prompt_template="<bos><|user|>{query}<|assistant|>", answer_end="<eos>", lowercase_query=True
+)
 
 
 @pytest.fixture(scope="module")
-def processor() -> NatureLMProcessor:
-    return NatureLM.from_pretrained("bundled").processor
+def processor(tokenizer: PreTrainedTokenizerBase) -> NatureLMProcessor:
+    return NatureLMProcessor(tokenizer, CONFIG)
 
 
 def text_of(processor: NatureLMProcessor, ids: list[int]) -> str:
     return str(processor.tokenizer.decode(ids, skip_special_tokens=False))
+
+
+def texts_of(processor: NatureLMProcessor, pieces: list[PromptPiece]) -> list[str]:
+    return [text_of(processor, piece.ids) for piece in pieces]
+
+
+def marked(processor: NatureLMProcessor, piece: PromptPiece) -> dict[tuple[int, ...], str]:
+    """Return the words in which each mark lies, by its content."""
+    tokens: dict[tuple[int, ...], list[int]] = {}
+    for token, mark in zip(piece.ids, piece.marks, strict=True):
+        if mark is not None:
+            tokens.setdefault(mark.content, []).append(token)
+    return {content: text_of(processor, ids).strip() for content, ids in tokens.items()}
 
 
 def test_a_query_gets_its_recording_in_front(processor: NatureLMProcessor) -> None:
@@ -24,12 +45,21 @@ def test_a_query_gets_its_recording_in_front(processor: NatureLMProcessor) -> No
     before, after = processor.pieces("what is it?")
     assert text_of(processor, before.ids) == "<bos><|user|><Audio>"
     assert text_of(processor, after.ids) == "</Audio> what is it?<|assistant|>"
+    assert processor.pieces(["what is it?"]) == [before, after]
+
+
+def test_two_recordings_stand_in_front_of_their_query(processor: NatureLMProcessor) -> None:
+    pieces = processor.pieces("the same animal?", recordings=2)
+    assert texts_of(processor, pieces) == [
+        "<bos><|user|><Audio>",
+        "</Audio><Audio>",
+        "</Audio> the same animal?<|assistant|>",
+    ]
 
 
 def test_placeholders_may_stand_anywhere(processor: NatureLMProcessor) -> None:
     pieces = processor.pieces("first <AudioHere> second <AudioHere> same?", recordings=2)
-    texts = [text_of(processor, piece.ids) for piece in pieces]
-    assert texts == ["<bos><|user|>first ", " second ", " same?<|assistant|>"]
+    assert texts_of(processor, pieces) == ["<bos><|user|>first ", " second ", " same?<|assistant|>"]
 
 
 def test_text_only_prompts_have_one_piece(processor: NatureLMProcessor) -> None:
@@ -37,9 +67,70 @@ def test_text_only_prompts_have_one_piece(processor: NatureLMProcessor) -> None:
     assert text_of(processor, piece.ids) == "<bos><|user|>hello<|assistant|>"
 
 
-def test_wrong_number_of_placeholders_is_an_error(processor: NatureLMProcessor) -> None:
-    with pytest.raises(ConfigError, match="holds 2 <AudioHere> but 1 recordings"):
-        processor.pieces("<AudioHere> or <AudioHere>?", recordings=1)
+def test_a_conversation_is_one_prompt(
+    processor: NatureLMProcessor, tokenizer: PreTrainedTokenizerBase
+) -> None:
+    texts = ["what is it?", "Great Tit", "and its family?", "Paridae", "any frogs?"]
+    whole = (
+        "<bos><|user|><Audio><AudioHere></Audio> what is it?<|assistant|>Great Tit<eos>"
+        "<|user|>and its family?<|assistant|>Paridae<eos><|user|>any frogs?<|assistant|>"
+    )
+    assert processor.prompt(texts) == whole
+    before, after = processor.pieces(texts)
+    assert texts_of(processor, [before, after]) == whole.split("<AudioHere>")
+    ids = before.ids + after.ids
+    assert [ids.count(tokenizer.convert_tokens_to_ids(token)) for token in ("<bos>", "<eos>", "<Audio>")] == [
+        1,
+        2,
+        1,
+    ]
+
+
+def test_an_earlier_turn_leaves_the_start_of_the_prompt_as_it_was(processor: NatureLMProcessor) -> None:
+    alone = processor.pieces("what is it?")
+    followed = processor.pieces(["what is it?", "Great Tit", "sure?"])
+    assert followed[0] == alone[0]
+    assert followed[1].ids[: len(alone[1].ids)] == alone[1].ids
+
+
+def test_two_recordings_stand_in_front_of_the_first_question_only(processor: NatureLMProcessor) -> None:
+    pieces = processor.pieces(["the same?", "No", "which is louder?"], recordings=2)
+    assert texts_of(processor, pieces) == [
+        "<bos><|user|><Audio>",
+        "</Audio><Audio>",
+        "</Audio> the same?<|assistant|>No<eos><|user|>which is louder?<|assistant|>",
+    ]
+
+
+def test_placeholders_of_a_conversation_count_in_all_questions(processor: NatureLMProcessor) -> None:
+    pieces = processor.pieces(["is <AudioHere> a tit?", "Yes", "and <AudioHere>?"], recordings=2)
+    assert texts_of(processor, pieces) == [
+        "<bos><|user|>is ",
+        " a tit?<|assistant|>Yes<eos><|user|>and ",
+        "?<|assistant|>",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("texts", "recordings", "message"),
+    [
+        ("<AudioHere> or <AudioHere>?", 1, "holds 2 <AudioHere> but 1 recordings"),
+        ("is <AudioHere> a tit?", 2, "holds 1 <AudioHere> but 2 recordings"),
+        ("is <AudioHere> a tit?", 0, "holds 1 <AudioHere> but 0 recordings"),
+        (["<AudioHere>?", "Great Tit", "and <AudioHere>?"], 1, "holds 2 <AudioHere> but 1 recordings"),
+    ],
+)
+def test_wrong_numbers_of_placeholders_are_errors(
+    processor: NatureLMProcessor, texts: str | list[str], recordings: int, message: str
+) -> None:
+    with pytest.raises(ConfigError, match=message):
+        processor.pieces(texts, recordings=recordings)
+    with pytest.raises(ConfigError, match=message):
+        processor.prompt(texts, recordings)
+
+
+def test_a_placeholder_in_an_answer_makes_no_room_for_a_recording(processor: NatureLMProcessor) -> None:
+    assert len(processor.pieces(["what is it?", "<AudioHere>", "sure?"])) == 2
 
 
 def test_placeholders_keep_their_case(processor: NatureLMProcessor) -> None:
@@ -48,14 +139,70 @@ def test_placeholders_keep_their_case(processor: NatureLMProcessor) -> None:
     assert [len(processor.pieces(query)), query.count("<AudioHere>")] == [2, 1]
 
 
-def test_queries_are_read_in_lower_case_without_white_space(processor: NatureLMProcessor) -> None:
+def test_queries_are_read_in_lower_case_without_white_space(
+    processor: NatureLMProcessor, tokenizer: PreTrainedTokenizerBase
+) -> None:
     assert processor.normalise("  Is there a Great Tit? \n") == "is there a great tit?"
     assert len(processor.normalise("İstanbul")) == len("İstanbul")
+    as_written = NatureLMProcessor(tokenizer, NatureLMConfig(prompt_template="{query}"))
+    assert as_written.normalise("  Is there a Great Tit? \n") == "Is there a Great Tit?"
 
 
 def test_marks_fall_on_the_words_of_the_span(processor: NatureLMProcessor) -> None:
-    query = "is there a great tit?"
-    _, after = processor.pieces(query, [(11, 20, 3)])
-    marked = [token for token, mark in zip(after.ids, after.marks, strict=True) if mark == 3]
-    assert text_of(processor, marked).strip() == "great tit"
-    assert set(after.marks) == {0, 3}
+    query = "is there an owl or a raptor?"
+    before, after = processor.pieces(query, [[Mark(12, 15, (3, 1)), Mark(21, 27, (3, 2))]])
+    assert marked(processor, after) == {(3, 1): "owl", (3, 2): "raptor"}
+    assert marked(processor, before) == {}
+    assert after.ids == processor.pieces(query)[1].ids
+    assert len(after.marks) == len(after.ids)
+
+
+def test_a_token_may_stand_for_a_marked_span(
+    processor: NatureLMProcessor, tokenizer: PreTrainedTokenizerBase
+) -> None:
+    query = "is there a great tit or a mallard?"
+    marks = [Mark(11, 20, (1, 3), NAME), Mark(26, 33, (1, 4), NAME)]
+    _, after = processor.pieces(query, [marks])
+    assert text_of(processor, after.ids) == "</Audio> is there a <name> or a <name>?<|assistant|>"
+    name = tokenizer.convert_tokens_to_ids(NAME)
+    found = [(token, mark) for token, mark in zip(after.ids, after.marks, strict=True) if mark is not None]
+    assert found == [(name, marks[0]), (name, marks[1])]
+
+
+def test_marks_fall_right_whatever_stands_around_them(
+    processor: NatureLMProcessor, finder: ConceptFinder
+) -> None:
+    for query in ("great tit?", "owls", "any (owls), 'great tits'?", "\u6797 caf\u00e9 owls \U0001f989 great tit"):
+        concepts = finder.find(query)
+        marks = [Mark(item.start, item.end, (number,)) for number, item in enumerate(concepts)]
+        _, after = processor.pieces(query, [marks])
+        words = [query[item.start : item.end] for item in concepts]
+        assert len(words) > 0
+        assert list(marked(processor, after).values()) == words
+
+
+def test_each_text_of_a_conversation_has_its_marks(processor: NatureLMProcessor) -> None:
+    texts = ["any owls?", "Great Tit", "is it a great tit or an owl?"]
+    marks = [
+        [Mark(4, 8, (1,))],
+        [Mark(0, 9, (2,), NAME)],
+        [Mark(8, 17, (3,), NAME), Mark(24, 27, (4,))],
+    ]
+    _, after = processor.pieces(texts, marks)
+    assert text_of(processor, after.ids) == (
+        "</Audio> any owls?<|assistant|><name><eos><|user|>is it a <name> or an owl?<|assistant|>"
+    )
+    assert marked(processor, after) == {(1,): "owls", (2,): "<name>", (3,): "<name>", (4,): "owl"}
+
+
+def test_marks_fall_right_before_and_after_recordings(processor: NatureLMProcessor) -> None:
+    query = "a great tit in <AudioHere>, an owl in <AudioHere>, or frogs?"
+    marks = [Mark(2, 11, (1,), NAME), Mark(30, 33, (2,)), Mark(53, 58, (3,))]
+    assert [query[mark.start : mark.end] for mark in marks] == ["great tit", "owl", "frogs"]
+    pieces = processor.pieces(query, [marks], recordings=2)
+    assert texts_of(processor, pieces) == [
+        "<bos><|user|>a <name> in ",
+        ", an owl in ",
+        ", or frogs?<|assistant|>",
+    ]
+    assert [marked(processor, piece) for piece in pieces] == [{(1,): "<name>"}, {(2,): "owl"}, {(3,): "frogs"}]

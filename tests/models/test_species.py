@@ -202,10 +202,10 @@ def test_packaged_file_is_plain_text_with_one_line_a_class() -> None:
     assert b"\r" not in data
 
 
-def test_group_nouns_are_found_in_singular_and_plural() -> None:
-    table = SpeciesTable.load()
-    text = "any owls, or a Warbler? no thrushes, frogs or cranes"
-    assert [noun for _, _, noun in table.group_mentions(text)] == ["owl", "warbler", "thrush", "crane"]
-    assert [text[start:end] for start, end, _ in table.group_mentions(text)][:2] == ["owls", "Warbler"]
+def test_groups_are_kinds_and_last_words_of_names(table: SpeciesTable) -> None:
     boreal = table.find("Boreal Owl")
-    assert boreal is not None and boreal.class_index in table.groups["owl"]
+    assert boreal is not None and boreal.group == "owl"
+    assert boreal.class_index in table.groups["owl"]
+    assert boreal.class_index in table.groups["bird"]
+    assert len(table.groups["frog"]) == 41
+    assert "noise" not in table.groups

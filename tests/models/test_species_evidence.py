@@ -2,44 +2,68 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import numpy.typing as npt
 import pytest
 
 from NatureLM.models.answering import AnswerSettings
+from NatureLM.models.concepts import Concept, ConceptFinder, ConceptType
 from NatureLM.models.species import SpeciesTable
 from NatureLM.models.species_evidence import (
+    MAX_ANIMALS,
+    MAX_SOUNDS,
     MAX_SPECIES,
-    MAX_WEAK_SLOTS,
     ClassEvidence,
     State,
     choose_classes,
     floor_logit,
+    state_of_concept,
 )
+from NatureLM.models.vocabulary import MAX_SLOTS
 
-TABLE = SpeciesTable.load()
-
-
-def index_of(name: str) -> int:
-    species = TABLE.find(name)
-    assert species is not None
-    return species.class_index
+Logits = npt.NDArray[np.float32]
+MakeWindow = Callable[..., Logits]
 
 
-def window(**peaks: float) -> npt.NDArray[np.float32]:
-    """Logits of four segments: -9 but for the named classes, which peak in the second segment."""
-    logits = np.full((4, len(TABLE)), -9.0, dtype=np.float32)
-    for name, peak in peaks.items():
-        logits[1, index_of(name.replace("_", " "))] = peak
-    return logits
+class Chooser:
+    """Chooses classes for questions in words."""
+
+    def __init__(self, table: SpeciesTable, finder: ConceptFinder) -> None:
+        self.table = table
+        self.finder = finder
+
+    def __call__(self, logits: Logits, query: str = "", **settings: float) -> list[ClassEvidence]:
+        concepts = self.finder.find(query)
+        return choose_classes(logits, self.table, concepts, AnswerSettings(**settings))  # type: ignore[arg-type]
+
+    def names(self, logits: Logits, query: str = "", **settings: float) -> list[str]:
+        """Return the common names of the classes chosen."""
+        return [self.table[item.class_index].common_name for item in self(logits, query, **settings)]
+
+    def state(self, logits: Logits, query: str, **settings: float) -> State:
+        """Return what the evidence says of the one thing that a question speaks of."""
+        (concept,) = self.finder.find(query)
+        chosen = self(logits, query, **settings)
+        return state_of_concept(
+            concept,
+            logits.max(axis=0),
+            chosen,
+            AnswerSettings(**settings),  # type: ignore[arg-type]
+        )
 
 
-def choose(logits: npt.NDArray[np.float32], query: str = "", **settings: float) -> list[ClassEvidence]:
-    return choose_classes(logits, TABLE, TABLE.mentions(query), AnswerSettings(**settings))  # type: ignore[arg-type]
+@pytest.fixture(scope="module")
+def choose(table: SpeciesTable, finder: ConceptFinder) -> Chooser:
+    return Chooser(table, finder)
 
 
-def names(evidence: list[ClassEvidence]) -> list[str]:
-    return [TABLE[item.class_index].common_name for item in evidence]
+@pytest.fixture(scope="module")
+def twelve_songbirds(table: SpeciesTable) -> dict[str, float]:
+    """Peaks of twelve passerines, from 8.0 down to 2.5."""
+    birds = [species.common_name for species in table if species.order == "Passeriformes"][::300][:12]
+    return {name.replace(" ", "_"): 8.0 - place / 2 for place, name in enumerate(birds)}
 
 
 def test_floor_is_on_the_sigmoid() -> None:
@@ -49,65 +73,162 @@ def test_floor_is_on_the_sigmoid() -> None:
     assert floor_logit(1.0) == float("inf")
 
 
-def test_strongest_first_with_scores_and_states() -> None:
-    chosen = choose(window(Great_Tit=1.5, Common_Cuckoo=3.0, Engine_noise=5.0, Mallard=-2.0))
-    assert names(chosen) == ["engine noise", "Common Cuckoo", "Great Tit"]
-    assert [item.state for item in chosen] == [State.SOUND, State.FOCAL, State.PRESENT]
-    assert chosen[1].score == pytest.approx(0.952574, abs=1e-6)
-    assert chosen[1].share == 0.25
-    assert not any(item.mentioned for item in chosen)
+def test_animals_strongest_first_then_sounds(choose: Chooser, make_window: MakeWindow) -> None:
+    logits = make_window(Great_Tit=1.5, Common_Cuckoo=3.0, Engine_noise=5.0, Mallard=-2.0)
+    assert choose.names(logits) == ["Common Cuckoo", "Great Tit", "engine noise"]
+    chosen = choose(logits)
+    assert [item.state for item in chosen] == [State.FOCAL, State.PRESENT, State.SOUND]
+    assert [item.peak_logit for item in chosen] == [3.0, 1.5, 5.0]
+    assert chosen[0].score == pytest.approx(0.952574, abs=1e-6)
 
 
-def test_at_most_max_species() -> None:
-    peaks = {"Great_Tit": 1.0, "Common_Cuckoo": 2.0, "Mallard": 3.0, "Eurasian_Wren": 4.0}
-    assert names(choose(window(**peaks), max_species=2)) == ["Eurasian Wren", "Mallard"]
+def test_share_is_that_of_the_segments_at_or_above_the_floor(
+    choose: Chooser, make_window: MakeWindow
+) -> None:
+    logits = make_window(Great_Tit=2.0, Common_Cuckoo=1.0)
+    cuckoo = choose(logits)[1].class_index
+    logits[0, cuckoo] = 0.0
+    logits[1, cuckoo] = -0.1
+    assert [item.share for item in choose(logits, min_evidence=0.5)] == [0.25, 0.5]
+    assert [item.share for item in choose(logits, min_evidence=0.25)] == [0.25, 0.75]
+    assert [item.share for item in choose(logits, min_evidence=0.0, max_species=1)][:1] == [1.0]
 
 
-def test_sounds_take_no_animals_place() -> None:
-    logits = window(Engine_noise=5.0, Siren=4.5, Gunshots=4.0, Great_Tit=3.0, Mallard=2.0)
-    chosen = choose(logits, max_species=1)
-    assert names(chosen) == ["engine noise", "siren", "Great Tit"]
-    assert chosen[-1].state is State.FOCAL
+def test_nothing_below_the_floor_is_chosen_even_if_named(choose: Chooser, make_window: MakeWindow) -> None:
+    logits = make_window(Great_Tit=2.0, Mallard=-3.0, Boreal_Owl=-1.2)
+    assert choose.names(logits, "is there a mallard, an owl or a frog?") == ["Great Tit"]
+    assert choose(make_window(), "is there a mallard?") == []
+    assert choose(logits, min_evidence=1.0) == []
 
 
-def test_raising_the_floor_only_removes() -> None:
+def test_at_most_max_species(choose: Chooser, make_window: MakeWindow) -> None:
+    logits = make_window(Great_Tit=1.0, Common_Cuckoo=2.0, Mallard=3.0, Eurasian_Wren=4.0)
+    assert choose.names(logits, max_species=2) == ["Eurasian Wren", "Mallard"]
+    assert choose.names(logits, max_species=0) == []
+
+
+def test_sounds_take_no_animals_place(choose: Chooser, make_window: MakeWindow) -> None:
+    logits = make_window(Engine_noise=5.0, Siren=4.5, Gunshots=4.0, Great_Tit=3.0, Mallard=2.0)
+    assert choose.names(logits, max_species=1) == ["Great Tit", "engine noise", "siren"]
+    assert choose(logits, max_species=1)[0].state is State.FOCAL
+    # A sound that the question names gets no place before stronger ones.
+    assert choose.names(logits, "any gunshots?", max_species=1) == ["Great Tit", "engine noise", "siren"]
+
+
+def test_raising_the_floor_only_removes(choose: Chooser, table: SpeciesTable) -> None:
     rng = np.random.default_rng(2)
-    logits = rng.normal(-4.0, 1.5, size=(4, len(TABLE))).astype(np.float32)
-    before = set(names(choose(logits, min_evidence=0.05, max_species=MAX_SPECIES)))
+    logits = rng.normal(-4.0, 1.5, size=(4, len(table))).astype(np.float32)
+    before = set(choose.names(logits, min_evidence=0.05, max_species=MAX_SPECIES))
+    assert len(before) == MAX_SPECIES + MAX_SOUNDS
     for floor in (0.2, 0.4, 0.6, 0.8, 0.95):
-        after = set(names(choose(logits, min_evidence=floor, max_species=MAX_SPECIES)))
+        after = set(choose.names(logits, min_evidence=floor, max_species=MAX_SPECIES))
         assert after <= before
         before = after
+    assert len(before) < MAX_SPECIES
 
 
-def test_a_named_class_below_the_floor_is_described_as_weak() -> None:
-    chosen = choose(window(Great_Tit=2.0, Mallard=-3.0), query="is there a mallard?")
-    assert names(chosen) == ["Great Tit", "Mallard"]
-    assert [(item.state, item.mentioned) for item in chosen] == [(State.FOCAL, False), (State.WEAK, True)]
+@pytest.mark.parametrize("query", ["is there a mallard?", "any Anas platyrhynchos?"])
+def test_a_named_class_has_a_place_however_low_it_ranks(
+    choose: Chooser, make_window: MakeWindow, twelve_songbirds: dict[str, float], query: str
+) -> None:
+    logits = make_window(**twelve_songbirds, Mallard=0.5)
+    assert "Mallard" not in choose.names(logits, max_species=3)
+    chosen = choose.names(logits, query, max_species=3)
+    assert chosen == [name.replace("_", " ") for name in list(twelve_songbirds)[:3]] + ["Mallard"]
+    assert choose(logits, query, max_species=3)[-1].state is State.PRESENT
 
 
-def test_a_named_class_that_ranks_low_is_found() -> None:
-    strong = {TABLE[index].common_name.replace(" ", "_"): 5.0 for index in range(0, 200, 20)}
-    chosen = choose(window(**strong, Mallard=0.5), query="is there a mallard?", max_species=3)
-    assert names(chosen)[-1] == "Mallard"
-    assert chosen[-1].state is State.PRESENT
+@pytest.mark.parametrize(
+    "query", ["is there an owl?", "any birds of prey?", "is it of the order strigiformes?", "genus aegolius?"]
+)
+def test_members_of_a_group_have_a_place_however_low_they_rank(
+    choose: Chooser, make_window: MakeWindow, twelve_songbirds: dict[str, float], query: str
+) -> None:
+    logits = make_window(**twelve_songbirds, Boreal_Owl=0.5, Mallard=0.4)
+    strongest = [name.replace("_", " ") for name in list(twelve_songbirds)[:3]]
+    assert choose.names(logits, query, max_species=3) == [*strongest, "Boreal Owl"]
 
 
-def test_options_restrict_the_choice_before_it_is_made() -> None:
-    logits = window(Eurasian_Wren=6.0, Great_Tit=0.4, Mallard=-3.0)
-    chosen = choose(logits, query="which of these? great tit, mallard", max_species=1)
-    assert names(chosen) == ["Great Tit", "Mallard"]
-    assert [item.state for item in chosen] == [State.FOCAL, State.WEAK]
+def test_the_strongest_members_of_a_kind_have_a_place(
+    choose: Chooser, make_window: MakeWindow, twelve_songbirds: dict[str, float]
+) -> None:
+    logits = make_window(**twelve_songbirds, Spring_Peeper=1.0, Wood_Frog=0.5, American_Bullfrog=0.0)
+    strongest = [name.replace("_", " ") for name in list(twelve_songbirds)[:2]]
+    assert choose.names(logits, "which frogs?", max_species=2) == [*strongest, "Spring Peeper", "Wood Frog"]
 
 
-def test_many_options_keep_within_the_slots() -> None:
-    options = [TABLE[index].common_name for index in range(0, 400, 10)]
-    chosen = choose(window(), query="which of these? " + ", ".join(options))
-    assert len(chosen) == MAX_WEAK_SLOTS
-    present = choose(window(**{name.replace(" ", "_"): 3.0 for name in options}), query=", ".join(options))
-    assert len(present) == MAX_SPECIES
+def test_options_are_looked_at_with_the_strongest(choose: Chooser, make_window: MakeWindow) -> None:
+    logits = make_window(Eurasian_Wren=6.0, Great_Tit=0.4, Mallard=-3.0, Dunlin=0.5)
+    chosen = choose(logits, "which of these? great tit, mallard", max_species=1)
+    assert [item.state for item in chosen] == [State.FOCAL, State.PRESENT]
+    assert choose.names(logits, "which of these? great tit, mallard", max_species=1) == [
+        "Eurasian Wren",
+        "Great Tit",
+    ]
 
 
-def test_ties_keep_class_order() -> None:
-    chosen = choose(window(Great_Tit=1.0, Mallard=1.0))
+def test_many_options_keep_within_the_slots(
+    choose: Chooser, make_window: MakeWindow, table: SpeciesTable
+) -> None:
+    assert MAX_ANIMALS + MAX_SOUNDS == MAX_SLOTS
+    options = [table[index].common_name for index in range(0, 400, 10)]
+    assert choose(make_window(), "which of these? " + ", ".join(options)) == []
+    peaks = {name.replace(" ", "_"): 3.0 - place / 100 for place, name in enumerate(options)}
+    logits = make_window(**peaks, Engine_noise=5.0, Siren=4.0, Gunshots=3.0)
+    chosen = choose.names(logits, ", ".join(options))
+    assert chosen == [*options[:MAX_ANIMALS], "engine noise", "siren"]
+
+
+def test_the_focal_species_stays_beside_many_options(
+    choose: Chooser, make_window: MakeWindow, table: SpeciesTable
+) -> None:
+    options = [table[index].common_name for index in range(0, 400, 10)]
+    logits = make_window(**{name.replace(" ", "_"): 3.0 for name in options}, Spring_Peeper=6.0)
+    chosen = choose(logits, "which of these? " + ", ".join(options))
+    assert len(chosen) == MAX_ANIMALS
+    assert table[chosen[0].class_index].common_name == "Spring Peeper"
+    assert chosen[0].state is State.FOCAL
+
+
+def test_ties_keep_class_order(choose: Chooser, make_window: MakeWindow) -> None:
+    chosen = choose(make_window(Great_Tit=1.0, Mallard=1.0, Common_Cuckoo=1.0))
+    assert len(chosen) == 3
     assert [item.class_index for item in chosen] == sorted(item.class_index for item in chosen)
+
+
+@pytest.mark.parametrize(
+    ("query", "state"),
+    [
+        ("great tit", State.FOCAL),
+        ("parus major", State.FOCAL),
+        ("paridae", State.FOCAL),
+        ("birds", State.FOCAL),
+        ("frogs", State.PRESENT),
+        ("spring peeper", State.PRESENT),
+        ("mallard", State.WEAK),
+        ("owls", State.WEAK),
+        ("mammals", State.WEAK),
+        ("engine", State.SOUND),
+        ("gunshots", State.SOUND),
+        ("voice", State.WEAK),
+    ],
+)
+def test_what_the_evidence_says_of_a_question(
+    choose: Chooser, make_window: MakeWindow, query: str, state: State
+) -> None:
+    logits = make_window(
+        Great_Tit=3.0, Spring_Peeper=1.0, Mallard=-2.0, Engine_noise=5.0, Siren=4.0, Gunshots=3.0
+    )
+    assert choose.state(logits, query) is state
+
+
+def test_the_state_follows_the_floor(choose: Chooser, make_window: MakeWindow) -> None:
+    logits = make_window(Great_Tit=3.0, Mallard=-2.0)
+    assert choose.state(logits, "a mallard?", min_evidence=0.1) is State.PRESENT
+    assert choose.state(logits, "a great tit?", min_evidence=0.99) is State.WEAK
+
+
+def test_a_group_without_members_is_weak(make_window: MakeWindow) -> None:
+    nothing = Concept(0, 3, ConceptType.GROUP, ())
+    peaks = make_window(Great_Tit=3.0).max(axis=0)
+    assert state_of_concept(nothing, peaks, [], AnswerSettings(min_evidence=0.25)) is State.WEAK

@@ -1,51 +1,57 @@
-"""The wordings of the question tasks: enough of them, well formed, each with one right task."""
+"""The patterns of questions: enough of them, well formed, and none held out that is trained on."""
 
 from __future__ import annotations
 
 import re
-from collections import Counter
-from importlib import resources
+from functools import cache
+from itertools import islice
 
+import numpy as np
 import pytest
-import yaml
 
-LEAST_TRAIN, LEAST_HELD_OUT = 40, 8
-MANY_TRAIN, MANY_HELD_OUT = 60, 12
-SPLITS = ("train", "held_out")
-
-PLAIN_TASKS = (
-    "focal_common",
-    "focal_scientific",
-    "focal_both",
-    "focal_genus",
-    "focal_family",
-    "focal_order",
-    "focal_taxonomic",
-    "focal_kind",
-    "list_common",
-    "list_scientific",
-    "list_both",
-    "list_genus",
-    "list_family",
-    "list_kind",
-    "caption_plain",
-    "caption_common",
-    "caption_scientific",
-    "is_animal",
-    "count_species",
-    "non_animal",
-    "outside_knowledge",
+from NatureLM.models.concepts import ConceptFinder
+from NatureLM.models.species import SpeciesTable
+from NatureLM.training.tasks import BORROWED_WORDINGS, TASK_SHARES, UNKNOWN_SUBJECTS
+from NatureLM.training.wordings import (
+    Split,
+    draw,
+    expand,
+    expansions,
+    load_things,
+    load_wordings,
+    trained_forms,
 )
-PLACEHOLDERS = {
-    **{task: frozenset[str]() for task in PLAIN_TASKS},
-    "which_of": frozenset({"{options}"}),
-    "focal_of": frozenset({"{options}"}),
-    "is_kind": frozenset({"{kind}", "{a_kind}", "{kinds}"}),
-    "is_species": frozenset({"{name}", "{a_name}"}),
-    "outside_species": frozenset({"{name}", "{a_name}"}),
-    "focal_common_of_kind": frozenset({"{kind}", "{a_kind}"}),
-    "list_common_of_kind": frozenset({"{kind}", "{kinds}"}),
+
+SPLITS: tuple[Split, ...] = ("train", "held_out", "free")
+LEAST_TRAINED = 30
+LEAST_HELD_OUT = 4
+
+KIND = frozenset({"{kind}", "{a_kind}", "{kinds}"})
+NAME = frozenset({"{name}", "{a_name}"})
+OPTIONS, TAXON, WHICH = frozenset({"{options}"}), frozenset({"{taxon}"}), frozenset({"{which}"})
+
+ONE_OF: dict[str, list[frozenset[str]]] = {
+    "which_of": [OPTIONS],
+    "focal_of": [OPTIONS],
+    "either_or": [frozenset({"{a_first}", "{first_name}"}), frozenset({"{a_second}", "{second_name}"})],
+    "either_kind": [KIND, frozenset({"{a_other_kind}", "{other_kind}"})],
+    "focal_ranks": [frozenset({"{first}"}), frozenset({"{second}"})],
+    "list_ranks": [frozenset({"{first}"}), frozenset({"{second}"})],
+    "is_rank": [TAXON],
+    "list_of_rank": [TAXON],
+    "is_sound": [frozenset({"{a_sound}"})],
+    "top_species": [frozenset({"{n}"})],
+    **{task: [NAME] for task in ("is_species", "no_species", "others_than_species", "outside_species")},
+    **{task: [NAME] for task in ("follow_is_species", "follow_what_about_species", "two_where_species")},
+    **{task: [KIND] for task in ("focal_common_of_kind", "list_common_of_kind", "is_kind", "no_kind")},
+    **{task: [KIND] for task in ("yes_which_kind", "count_kind", "outside_kind", "two_where_kind")},
+    **{task: [KIND] for task in ("follow_of_kind", "follow_is_kind", "follow_what_about_kind")},
+    **{task: [WHICH] for task in ("two_focal_common", "two_focal_scientific", "two_list_common")},
+    **{task: [WHICH] for task in ("two_list_scientific", "two_only", "two_count", "two_caption")},
+    "two_is_species": [NAME, WHICH],
+    "two_is_kind": [KIND, WHICH],
 }
+"""For each task the sets of placeholders of which every wording holds one or more; others have none."""
 
 PUBLISHED = [
     ("caption_plain", "Caption the audio."),
@@ -56,7 +62,9 @@ PUBLISHED = [
     ("focal_taxonomic", "What is the taxonomic name for the focal species in the audio?"),
     ("focal_genus", "What is the genus for the focal species in the audio?"),
     ("focal_family", "What is the family for the focal species in the audio?"),
+    ("focal_order", "What is the order for the focal species in the audio?"),
     ("list_common", "What are the common names for the species in the audio, if any?"),
+    ("list_scientific", "What are the scientific names for the species in the audio, if any?"),
     ("which_of", "Which of these, if any, are present in the audio recording? {options}"),
     ("focal_of", "Which of these is the focal species in the audio? Options: {options}"),
     ("is_kind", "Is there {a_kind} in the audio? Answer Yes or No."),
@@ -66,84 +74,146 @@ PUBLISHED = [
 ]
 """Prompts in use with the published model."""
 
-Wordings = dict[str, dict[str, list[str]]]
+ASKED = sorted(load_wordings())
+WITHOUT_FREE = sorted(task for task in ASKED if not load_wordings()[task]["free"])
 
 
-@pytest.fixture(scope="module")
-def wordings() -> Wordings:
-    text = resources.files("NatureLM.training").joinpath("wordings.yml").read_text(encoding="utf-8")
-    loaded: Wordings = yaml.safe_load(text)
-    return loaded
+@cache
+def trained_texts(task: str) -> frozenset[str]:
+    """Return every text that the trained patterns of a task stand for."""
+    return frozenset(text for pattern in load_wordings()[task]["train"] for text in expansions(pattern))
 
 
-def every_wording(wordings: Wordings) -> list[tuple[str, str, str]]:
-    """Return (task, split, wording) of every wording."""
-    return [(task, split, text) for task in wordings for split in SPLITS for text in wordings[task][split]]
+def all_texts(task: str) -> list[str]:
+    patterns = [pattern for split in SPLITS for pattern in load_wordings()[task][split]]
+    return [text for pattern in patterns for text in expansions(pattern)]
 
 
-def least_counts(task: str) -> tuple[int, int]:
-    if task == "outside_knowledge":
-        return 150, 40
-    many = task in ("is_kind", "is_species") or task.startswith(("which_", "list_"))
-    return (MANY_TRAIN, MANY_HELD_OUT) if many else (LEAST_TRAIN, LEAST_HELD_OUT)
+def test_every_task_has_patterns_and_no_others_are_there() -> None:
+    own = set(TASK_SHARES) - set(BORROWED_WORDINGS) - {"is_unknown"}
+    turns = {task for task in ASKED if task.startswith(("follow_", "two_"))}
+    assert set(ASKED) == own | turns | {"lead_ins"}
+    assert len(turns) == 20 + 18
+    borrowed = {source for sources in BORROWED_WORDINGS.values() for source in sources}
+    assert borrowed | set(UNKNOWN_SUBJECTS) <= set(ASKED)
 
 
-def test_every_task_is_there(wordings: Wordings) -> None:
-    assert set(wordings) == set(PLACEHOLDERS)
-    assert all(set(splits) == set(SPLITS) for splits in wordings.values())
+@pytest.mark.parametrize("task", ASKED)
+def test_counts(task: str) -> None:
+    patterns = load_wordings()[task]
+    assert len(patterns["train"]) >= LEAST_TRAINED
+    assert len(patterns["held_out"]) >= LEAST_HELD_OUT
+    untrained = [p for p in patterns["held_out"] if not set(expansions(p)) <= trained_texts(task)]
+    assert len(untrained) >= LEAST_HELD_OUT
+    assert not set(patterns["train"]) & set(patterns["held_out"])
 
 
-@pytest.mark.parametrize("task", PLACEHOLDERS)
-def test_counts(wordings: Wordings, task: str) -> None:
-    least_train, least_held_out = least_counts(task)
-    assert len(wordings[task]["train"]) >= least_train
-    assert len(wordings[task]["held_out"]) >= least_held_out
+@pytest.mark.parametrize("task", ASKED)
+def test_patterns_are_clean_text(task: str) -> None:
+    patterns = [pattern for split in SPLITS for pattern in load_wordings()[task][split]]
+    for pattern in patterns:
+        assert pattern.isascii() and pattern.isprintable(), pattern
+        assert pattern == " ".join(pattern.lower().split()), pattern
+        outside = re.sub(r"\[[^\[\]]*\|[^\[\]]*\]", "", pattern)
+        assert not re.search(r"[\[\]|]", outside), pattern
+        assert not re.search(r"[{}]", re.sub(r"\{[a-z_]+\}", "", pattern)), pattern
+        for text in islice(expansions(pattern), 400):
+            assert text and "  " not in text, pattern
 
 
-def test_wordings_are_clean_text(wordings: Wordings) -> None:
-    # yaml reads an unquoted "Yes" or "12:30" as something other than text
-    assert [entry for entry in every_wording(wordings) if not isinstance(entry[2], str)] == []
-    unclean = [
-        entry
-        for entry in every_wording(wordings)
-        if not (entry[2].isascii() and entry[2].isprintable() and entry[2] == " ".join(entry[2].split()))
-        or entry[2].lower().endswith("answer:")
-    ]
-    assert unclean == []
+@pytest.mark.parametrize("task", ASKED)
+def test_placeholders(task: str) -> None:
+    needed = ONE_OF.get(task, [])
+    allowed = frozenset[str]().union(*needed)
+    for text in all_texts(task):
+        found = set(re.findall(r"\{[^{}]*\}", text))
+        assert found <= allowed, text
+        assert all(found & placeholders for placeholders in needed), text
 
 
-def test_placeholders(wordings: Wordings) -> None:
-    for task, split, text in every_wording(wordings):
-        found = re.findall(r"\{[^{}]*\}", text)
-        assert set(found) <= PLACEHOLDERS[task], (task, split, text)
-        assert not re.search(r"[{}]", re.sub(r"\{[^{}]*\}", "", text)), (task, split, text)
-        if PLACEHOLDERS[task]:
-            assert found, (task, split, text)
-        if task in ("which_of", "focal_of", "is_species", "is_kind"):
-            assert len(found) == 1, (task, split, text)
-
-
-def test_each_placeholder_is_trained_and_held_out(wordings: Wordings) -> None:
-    for task, placeholders in PLACEHOLDERS.items():
-        for split in SPLITS:
-            for placeholder in placeholders:
-                assert any(placeholder in text for text in wordings[task][split]), (task, split, placeholder)
-
-
-def test_no_wording_twice(wordings: Wordings) -> None:
-    counts = Counter(text.lower() for _, _, text in every_wording(wordings))
-    assert [text for text, count in counts.items() if count > 1] == []
-
-
-def test_tasks_and_splits_differ_in_more_than_punctuation(wordings: Wordings) -> None:
-    # the trainer drops final punctuation and adds "please" at random, so these must not carry the difference
-    places: dict[str, set[tuple[str, str]]] = {}
-    for task, split, text in every_wording(wordings):
-        words = [word for word in re.findall(r"[a-z0-9_{}]+", text.lower()) if word != "please"]
-        places.setdefault(" ".join(words), set()).add((task, split))
+def test_no_text_is_two_tasks_about_one_recording() -> None:
+    places: dict[str, set[str]] = {}
+    for task in set(ASKED) & set(TASK_SHARES):
+        for text in all_texts(task):
+            # Final punctuation and "please" come and go at random, so they cannot tell tasks apart.
+            words = [word for word in re.findall(r"[a-z0-9_{}]+", text) if word != "please"]
+            places.setdefault(" ".join(words), set()).add(task)
     assert {words: where for words, where in places.items() if len(where) > 1} == {}
 
 
 @pytest.mark.parametrize(("task", "prompt"), PUBLISHED)
-def test_published_prompts_are_trained_word_for_word(wordings: Wordings, task: str, prompt: str) -> None:
-    assert prompt in wordings[task]["train"]
+def test_published_prompts_are_trained_word_for_word(task: str, prompt: str) -> None:
+    assert prompt.lower() in load_wordings()[task]["train"]
+    assert trained_forms(task).fullmatch(prompt.lower())
+
+
+@pytest.mark.parametrize("task", ASKED)
+def test_what_is_never_trained_on_is_never_drawn_as_trained(task: str) -> None:
+    for split in SPLITS[1:]:
+        if load_wordings()[task][split]:
+            rng = np.random.default_rng(0)
+            drawn = {draw(task, split, rng) for _ in range(60)}
+            assert len(drawn) >= LEAST_HELD_OUT
+            assert not drawn & trained_texts(task)
+            assert [text for text in drawn if trained_forms(task).fullmatch(text)] == []
+
+
+@pytest.mark.parametrize("task", ASKED)
+def test_trained_wordings_are_texts_of_trained_patterns(task: str) -> None:
+    rng = np.random.default_rng(1)
+    drawn = [draw(task, "train", rng) for _ in range(60)]
+    assert set(drawn) <= trained_texts(task)
+    assert all(trained_forms(task).fullmatch(text) for text in drawn)
+
+
+@pytest.mark.parametrize("task", WITHOUT_FREE[:3])
+def test_a_use_without_patterns_is_refused(task: str) -> None:
+    with pytest.raises(KeyError, match=f"{task} has no free wordings"):
+        draw(task, "free", np.random.default_rng(0))
+
+
+def test_an_unknown_task_is_refused() -> None:
+    with pytest.raises(KeyError, match="nonsense"):
+        draw("nonsense", "train", np.random.default_rng(0))
+
+
+def test_a_pattern_stands_for_its_choices() -> None:
+    pattern = "[is|was] it [ here|]?"
+    texts = ["is it here?", "is it ?", "was it here?", "was it ?"]
+    assert list(expansions(pattern)) == texts
+    rng = np.random.default_rng(0)
+    assert {expand(pattern, rng) for _ in range(60)} == set(texts)
+    assert list(expansions("plain {name}")) == ["plain {name}"]
+    assert expand("[|well] no  [gaps|]", np.random.default_rng(2)) in {
+        "no gaps",
+        "no",
+        "well no gaps",
+        "well no",
+    }
+
+
+def test_trained_forms_match_nothing_else() -> None:
+    forms = trained_forms("focal_common")
+    assert forms.fullmatch("what is the common name for the focal species in the audio?")
+    assert not forms.fullmatch("what is the common name for the focal species in the audio? now")
+    assert not forms.fullmatch("what is the scientific name for the focal species in the audio?")
+
+
+def test_things_are_no_classes_of_the_encoder() -> None:
+    finder = ConceptFinder(SpeciesTable.load())
+    assert finder.find("great tit")
+    for split in ("train", "held_out"):
+        for what, names in load_things(split).items():
+            for name in names:
+                assert finder.find(name.lower()) == [], name
+                if what == "unheard_taxa":
+                    assert finder.find(f"genus {name.lower().split()[0]}") == [], name
+
+
+def test_things_are_split_without_overlap() -> None:
+    train, held_out = load_things("train"), load_things("held_out")
+    assert set(train) == set(held_out) == {"unheard_animals", "unheard_sounds", "unheard_taxa"}
+    for what, names in train.items():
+        assert len(names) == len(set(names)) >= 100
+        assert held_out[what]
+        assert not {name.lower() for name in names} & {name.lower() for name in held_out[what]}

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Any
 from NatureLM.infer.answers import Answer, Failure, RecordingsError
 
 if TYPE_CHECKING:
+    from NatureLM.infer.conversation import Conversation
     from NatureLM.infer.pipeline import Pipeline
 
-__all__ = ["Answer", "Failure", "Pipeline", "RecordingsError"]
+__all__ = ["Answer", "Conversation", "Failure", "Pipeline", "RecordingsError"]
 
 
 def __getattr__(name: str) -> Any:
@@ -18,4 +19,8 @@ def __getattr__(name: str) -> Any:
         from NatureLM.infer.pipeline import Pipeline
 
         return Pipeline
+    if name == "Conversation":
+        from NatureLM.infer.conversation import Conversation
+
+        return Conversation
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

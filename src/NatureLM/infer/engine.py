@@ -237,6 +237,10 @@ class Engine:
             else:
                 yield index, Finished(recording.name)
 
+    def windows(self, recording: Recording) -> Iterator[_Heard]:
+        """Return the windows of a recording, decoded as they are asked for."""
+        return self._open(recording)[1]
+
     def _open(self, recording: Recording) -> tuple[RecordingInfo, Iterator[_Heard]]:
         rate = self.model.config.sample_rate
         length, hop = self.window_length_seconds, self.hop_length_seconds

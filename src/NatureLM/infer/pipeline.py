@@ -6,6 +6,7 @@ import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import replace
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -16,6 +17,7 @@ from NatureLM.audio import Channel, is_folder
 from NatureLM.errors import ConfigError
 from NatureLM.infer.answers import Answer, Failure, RecordingsError, recording_text
 from NatureLM.infer.building import build_engine
+from NatureLM.infer.conversation import Conversation, only_window
 from NatureLM.infer.engine import Engine, Recording
 from NatureLM.infer.settings import read_configuration
 
@@ -198,6 +200,53 @@ class Pipeline:
         recordings = self._recordings(audios, [asked] * len(audios), input_sample_rate)
         engine = self._engine(window_length_seconds, hop_length_seconds)
         return _stream(engine, recordings, on_failure)
+
+    def conversation(
+        self,
+        audios: Audio | Sequence[Audio],
+        input_sample_rate: int | None = None,
+        *,
+        start_seconds: float = 0.0,
+        end_seconds: float | None = None,
+    ) -> Conversation:
+        """Begin a conversation about one recording, or about two that are to be compared.
+
+        Parameters
+        ----------
+        audios : path or array, or a sequence of them
+            As for :meth:`__call__`; each is heard whole.
+        input_sample_rate : int, optional
+            Rate in Hz of the arrays.
+        start_seconds, end_seconds : float, optional
+            The part of each recording that the conversation is about; all of it, unless given.
+
+        Raises
+        ------
+        ConfigError
+            If the part is longer than the model hears at once, or there are more recordings than it compares.
+        RecordingError
+            If a recording cannot be read.
+        """
+        if self.channel == "each":
+            raise ConfigError("A conversation is about one channel; build the Pipeline with channel 'mix' or 1.")
+        audios = _as_list(audios)
+        recordings = self._recordings(audios, [("?",)] * len(audios), input_sample_rate)
+        longest = self.model.config.max_window_seconds
+        length = longest if end_seconds is None else end_seconds - start_seconds
+        # Windows begin at whole hops: with a hop of start_seconds, the second one begins there.
+        trimmed = start_seconds > 0
+        hop = start_seconds if trimmed else length
+        engine = self._engine(length, hop)
+        heard = []
+        for recording in recordings:
+            windows = engine.windows(recording)
+            if end_seconds is not None and not trimmed:
+                windows = islice(windows, 1)
+            heard.append(only_window(windows, recording.name, longest, int(trimmed)).waveform)
+        features = self.model.encode_audio(heard)
+        # Says at once if there are more recordings than one question can be about.
+        self.model.adapter.context(features, ["?"], self.settings)
+        return Conversation(self.model, features, self.settings)
 
     def _engine(
         self, window_length_seconds: float | None = None, hop_length_seconds: float | None = None

@@ -23,6 +23,14 @@ class Detection:
 
 
 @dataclass(frozen=True)
+class Turn:
+    """A question that was asked earlier in a conversation, and its answer."""
+
+    query: str
+    answer: str
+
+
+@dataclass(frozen=True)
 class AnswerSettings:
     """Everything beside the question that can change an answer.
 

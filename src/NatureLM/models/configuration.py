@@ -30,6 +30,8 @@ class NatureLMConfig(PretrainedConfig):
         The language model.
     prompt_template : str
         The prompt around a query; ``{query}`` is the query with its ``<AudioHere>``.
+    answer_end : str
+        What closes an answer when a conversation goes on.
     lowercase_query : bool
         Whether the language model reads queries in lower case.
     lora : dict or None
@@ -50,6 +52,7 @@ class NatureLMConfig(PretrainedConfig):
         adapter: dict[str, Any] | None = None,
         text_config: dict[str, Any] | LlamaConfig | None = None,
         prompt_template: str = "{query}",
+        answer_end: str = "",
         lowercase_query: bool = False,
         lora: dict[str, Any] | None = None,
         licence: str = "",
@@ -64,6 +67,7 @@ class NatureLMConfig(PretrainedConfig):
             text_config if isinstance(text_config, LlamaConfig) else LlamaConfig(**(text_config or {}))
         )
         self.prompt_template = prompt_template
+        self.answer_end = answer_end
         self.lowercase_query = lowercase_query
         self.lora = lora
         self.licence = licence

@@ -16,8 +16,8 @@ from transformers.modeling_outputs import CausalLMOutputWithPast
 
 from NatureLM.errors import ConfigError
 from NatureLM.models.adapters import build_adapter
-from NatureLM.models.adapters.base import Adapter, AudioContext
-from NatureLM.models.answering import AnswerSettings, ModelAnswer
+from NatureLM.models.adapters.base import Adapter, PromptContext
+from NatureLM.models.answering import AnswerSettings, ModelAnswer, Turn
 from NatureLM.models.configuration import NatureLMConfig
 from NatureLM.models.encoders.base import AudioEncoder
 from NatureLM.models.encoders.registry import build_encoder
@@ -134,12 +134,12 @@ class NatureLM(PreTrainedModel, GenerationMixin):
         """
         return self.audio_encoder.encode(waveforms)
 
-    def get_audio_features(self, contexts: Sequence[AudioContext]) -> torch.Tensor:
+    def get_audio_features(self, contexts: Sequence[PromptContext]) -> torch.Tensor:
         """Return the tokens of windows one after another, [sum of lengths, hidden]."""
         return self.adapter(contexts, self.get_input_embeddings())
 
     def embed_prompts(
-        self, queries: Sequence[str], contexts: Sequence[Sequence[AudioContext]]
+        self, conversations: Sequence[Sequence[str]], contexts: Sequence[PromptContext]
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Put prompts and the tokens of their windows together, padded on the left.
 
@@ -148,9 +148,10 @@ class NatureLM(PreTrainedModel, GenerationMixin):
 
         Parameters
         ----------
-        queries : sequence of str
-        contexts : sequence of sequences of AudioContext
-            For each query, the windows that its ``<AudioHere>`` stand for, in order.
+        conversations : sequence of sequences of str
+            Question, answer, question, ...: each ends in the question to be answered.
+        contexts : sequence of PromptContext
+            For each conversation, what the adapter says of its windows.
 
         Returns
         -------
@@ -159,26 +160,28 @@ class NatureLM(PreTrainedModel, GenerationMixin):
         """
         embed_tokens = self.get_input_embeddings()
         device = embed_tokens.weight.device
-        flat = [context for row in contexts for context in row]
-        tokens = self.get_audio_features(flat) if flat else embed_tokens.weight[:0]
-        spans = iter(torch.split(tokens, [context.length for context in flat]))
+        lengths = [length for context in contexts for length in context.lengths]
+        tokens = self.get_audio_features(contexts) if lengths else embed_tokens.weight[:0]
+        spans = iter(torch.split(tokens, lengths))
+        unmarked = (0,) * self.adapter.mark_columns
         rows: list[torch.Tensor] = []
-        for query, windows in zip(queries, contexts, strict=True):
-            marks = [mark for window in windows for mark in window.query_marks]
-            pieces = self.processor.pieces(query, marks, recordings=len(windows))
+        for texts, context in zip(conversations, contexts, strict=True):
+            recordings = len(context.lengths)
+            pieces = self.processor.pieces(texts, context.marks, recordings)
             parts: list[torch.Tensor] = []
             for position, piece in enumerate(pieces):
                 text = embed_tokens(torch.tensor(piece.ids, dtype=torch.long, device=device))
-                if any(piece.marks):
-                    text = self.adapter.mark_text(text, torch.tensor(piece.marks, device=device))
+                if any(mark is not None for mark in piece.marks):
+                    marks = [mark.content if mark else unmarked for mark in piece.marks]
+                    text = self.adapter.mark_text(text, torch.tensor(marks, device=device), embed_tokens)
                 parts.append(text)
-                if position < len(windows):
+                if position < recordings:
                     parts.append(next(spans))
             rows.append(torch.cat(parts))
-        lengths = torch.tensor([len(row) for row in rows], device=device)
+        sizes = torch.tensor([len(row) for row in rows], device=device)
         embeds = pad_sequence(rows, batch_first=True, padding_side="left")
         places = torch.arange(embeds.shape[1], device=device)
-        mask = (places[None, :] >= embeds.shape[1] - lengths[:, None]).long()
+        mask = (places[None, :] >= embeds.shape[1] - sizes[:, None]).long()
         return embeds, mask
 
     def forward(
@@ -218,20 +221,24 @@ class NatureLM(PreTrainedModel, GenerationMixin):
     @torch.inference_mode()
     def answer(
         self,
-        features: Sequence[WindowFeatures],
+        features: Sequence[WindowFeatures | Sequence[WindowFeatures]],
         queries: Sequence[str],
         settings: AnswerSettings | None = None,
+        histories: Sequence[Sequence[Turn]] | None = None,
     ) -> list[ModelAnswer]:
         """Answer one question about each window, as one batch.
 
         Parameters
         ----------
         features : sequence
-            Windows as :meth:`encode_audio` returned them.
+            Windows as :meth:`encode_audio` returned them; a list or tuple of them is one question's
+            recordings, in order.
         queries : sequence of str
             As many as windows.
         settings : AnswerSettings, optional
             The defaults, unless given.
+        histories : sequence of sequences of Turn, optional
+            What was asked about each window before.
 
         Returns
         -------
@@ -241,15 +248,19 @@ class NatureLM(PreTrainedModel, GenerationMixin):
         Raises
         ------
         ConfigError
-            If a query names another number of recordings than one, or is too long for the model.
+            If a query names another number of recordings than it has, or a prompt is too long for the model.
         """
         settings = settings or AnswerSettings()
-        asked = [self.processor.normalise(query) for query in queries]
-        contexts = [
-            [self.adapter.context(window, query, settings)]
-            for window, query in zip(features, asked, strict=True)
+        windows = [list(item) if isinstance(item, (list, tuple)) else [item] for item in features]
+        conversations = [
+            self._conversation(query, turns)
+            for query, turns in zip(queries, histories or [()] * len(queries), strict=True)
         ]
-        embeds, mask = self.embed_prompts(asked, contexts)
+        contexts = [
+            self.adapter.context(heard, texts, settings)
+            for heard, texts in zip(windows, conversations, strict=True)
+        ]
+        embeds, mask = self.embed_prompts(conversations, contexts)
         longest = self.config.text_config.max_position_embeddings
         if embeds.shape[1] + settings.max_new_tokens > longest:
             raise ConfigError(
@@ -276,23 +287,26 @@ class NatureLM(PreTrainedModel, GenerationMixin):
             normalize_logits=True,
         )
         return [
-            self._model_answer(ids, scores, windows)
-            for ids, scores, windows in zip(
+            self._model_answer(ids, scores, context)
+            for ids, scores, context in zip(
                 output.sequences.tolist(), logprobs.tolist(), contexts, strict=True
             )
         ]
 
-    def _model_answer(
-        self, ids: list[int], logprobs: list[float], contexts: Sequence[AudioContext]
-    ) -> ModelAnswer:
+    def _conversation(self, query: str, turns: Sequence[Turn]) -> list[str]:
+        """Return the texts of a conversation that ends in a question, as the model reads them."""
+        texts = [text for turn in turns for text in (self.processor.normalise(turn.query), turn.answer)]
+        return [*texts, self.processor.normalise(query)]
+
+    def _model_answer(self, ids: list[int], logprobs: list[float], context: PromptContext) -> ModelAnswer:
         """Return the answer that a row of generated ids and their log-probabilities makes."""
         eos = self.language_model.generation_config.eos_token_id
         ends = {eos} if isinstance(eos, int) else set(eos or ())
         length = next((place + 1 for place, token in enumerate(ids) if token in ends), len(ids))
         mean = sum(logprobs[:length]) / max(length, 1)
         return ModelAnswer(
-            text=self.processor.decode(ids[:length]),
+            text=self.adapter.text(context, ids[:length]),
             confidence=math.exp(mean),
             mean_logprob=mean,
-            detections=self.adapter.detections(contexts, ids[:length]),
+            detections=self.adapter.detections(context, ids[:length]),
         )

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from transformers import PreTrainedTokenizerBase
 
 from NatureLM.errors import ConfigError
+from NatureLM.models.adapters.base import Mark
 from NatureLM.models.configuration import NatureLMConfig
 
 AUDIO_PLACEHOLDER = "<AudioHere>"
@@ -22,28 +23,29 @@ class PromptPiece:
     ----------
     ids : list of int
         Token ids.
-    marks : list of int
-        For each token, the mark of the query span it lies in; 0 for none.
+    marks : list of (Mark or None)
+        For each token, the mark that it lies in.
     """
 
     ids: list[int]
-    marks: list[int]
+    marks: list[Mark | None]
 
 
 class NatureLMProcessor:
-    """Turns queries into pieces of token ids between which the recordings' tokens go.
+    """Turns conversations into pieces of token ids between which the recordings' tokens go.
 
     Parameters
     ----------
     tokenizer : PreTrainedTokenizerBase
-        A fast tokenizer (spans of names are found by its offsets).
+        A fast tokenizer (marked words are found by its offsets).
     config : NatureLMConfig
-        ``prompt_template`` and ``lowercase_query`` count here.
+        ``prompt_template``, ``answer_end`` and ``lowercase_query`` count here.
     """
 
     def __init__(self, tokenizer: PreTrainedTokenizerBase, config: NatureLMConfig) -> None:
         self.tokenizer = tokenizer
-        self.template = config.prompt_template
+        self.before, self.after = config.prompt_template.split("{query}")
+        self.answer_end = config.answer_end
         self.lowercase_query = config.lowercase_query
 
     def normalise(self, query: str) -> str:
@@ -53,69 +55,85 @@ class NatureLMProcessor:
             return query
         return AUDIO_PLACEHOLDER.join(_lower(part) for part in query.split(AUDIO_PLACEHOLDER))
 
-    def prompt(self, query: str, recordings: int = 1) -> str:
-        """Return the whole prompt for a query about a number of recordings.
+    def prompt(self, texts: str | Sequence[str], recordings: int = 1) -> str:
+        """Return the whole prompt of a question, or of a conversation that ends in one.
 
-        A query without ``<AudioHere>`` gets one in front for each recording.
+        Parameters
+        ----------
+        texts : str or sequence of str
+            The question; or question, answer, question, ... Recordings belong to the first question, in
+            front of it unless it says by ``<AudioHere>`` where.
+        recordings : int
 
         Raises
         ------
         ConfigError
-            If the query names another number of recordings than there are.
+            If the texts name another number of recordings than there are.
         """
-        text, _ = self._place(query, recordings)
-        return text
+        return "".join(text for text, _ in self._parts(_as_list(texts), recordings))
 
-    def _place(self, query: str, recordings: int) -> tuple[str, int]:
-        """Return the prompt and where in it the query's own text begins."""
-        placeholders = query.count(AUDIO_PLACEHOLDER)
-        front = AUDIO_BLOCK * recordings + " " if recordings and not placeholders else ""
+    def _parts(self, texts: Sequence[str], recordings: int) -> list[tuple[str, int | None]]:
+        """Return the stretches of the prompt; those that are one of the texts with its number."""
+        placeholders = sum(text.count(AUDIO_PLACEHOLDER) for text in texts[::2])
         if placeholders not in (0, recordings):
             raise ConfigError(
                 f"The query holds {placeholders} {AUDIO_PLACEHOLDER} but {recordings} recordings were given; "
                 f"write {AUDIO_PLACEHOLDER} once for each recording, or leave it out."
             )
-        before, after = self.template.split("{query}")
-        return before + front + query + after, len(before) + len(front)
+        front = AUDIO_BLOCK * recordings + " " if recordings and not placeholders else ""
+        parts: list[tuple[str, int | None]] = [(self.before + front, None), (texts[0], 0)]
+        start = self.before.removeprefix(self.tokenizer.bos_token or "")
+        for place in range(1, len(texts), 2):
+            parts += [(self.after, None), (texts[place], place), (self.answer_end + start, None)]
+            parts.append((texts[place + 1], place + 1))
+        return [*parts, (self.after, None)]
 
     def pieces(
-        self, query: str, query_marks: Sequence[tuple[int, int, int]] = (), recordings: int = 1
+        self, texts: str | Sequence[str], marks: Sequence[Sequence[Mark]] = (), recordings: int = 1
     ) -> list[PromptPiece]:
-        """Tokenize a query's prompt: one piece more than there are recordings.
+        """Tokenize a prompt: one piece more than there are recordings.
 
         Parameters
         ----------
-        query : str
-            As :meth:`normalise` returns it.
-        query_marks : sequence of (int, int, int)
-            Character spans of the query and their marks.
+        texts : str or sequence of str
+            As :meth:`prompt` takes them, questions as :meth:`normalise` returns them.
+        marks : sequence of sequences of Mark
+            Those of each text, in its order.
         recordings : int
-            Number of recordings the query is about.
 
         Raises
         ------
         ConfigError
-            If the query names another number of recordings than there are.
+            If the texts name another number of recordings than there are.
         """
-        text, query_start = self._place(query, recordings)
-        spans = [(start + query_start, end + query_start, mark) for start, end, mark in query_marks]
+        prompt, spans = "", []
+        for text, number in self._parts(_as_list(texts), recordings):
+            last = 0
+            for mark in marks[number] if number is not None and marks else ():
+                prompt += text[last : mark.start]
+                start = len(prompt)
+                prompt += mark.token or text[mark.start : mark.end]
+                spans.append((start, len(prompt), mark))
+                last = mark.end
+            prompt += text[last:]
         pieces: list[PromptPiece] = []
         offset = 0
-        for part in text.split(AUDIO_PLACEHOLDER):
+        for part in prompt.split(AUDIO_PLACEHOLDER):
             encoded = self.tokenizer(part, add_special_tokens=False, return_offsets_mapping=bool(spans))
             ids = list(encoded["input_ids"])
-            marks = [0] * len(ids)
-            for start, end, mark in spans:
-                for position, (first, last) in enumerate(encoded["offset_mapping"]):
+            marked: list[Mark | None] = [None] * len(ids)
+            within = [span for span in spans if span[0] < offset + len(part) and span[1] > offset]
+            for position, (first, last) in enumerate(encoded["offset_mapping"] if within else ()):
+                for start, end, mark in within:
                     if offset + last > start and offset + first < end:
-                        marks[position] = mark
-            pieces.append(PromptPiece(ids, marks))
+                        marked[position] = mark
+            pieces.append(PromptPiece(ids, marked))
             offset += len(part) + len(AUDIO_PLACEHOLDER)
         return pieces
 
-    def decode(self, token_ids: Sequence[int]) -> str:
-        """Return an answer's text, without special tokens and surrounding white space."""
-        return str(self.tokenizer.decode(list(token_ids), skip_special_tokens=True)).strip()
+
+def _as_list(texts: str | Sequence[str]) -> Sequence[str]:
+    return [texts] if isinstance(texts, str) else texts
 
 
 def _lower(text: str) -> str:

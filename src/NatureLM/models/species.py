@@ -170,21 +170,6 @@ class SpeciesTable:
                     groups.setdefault(species.group, []).append(species.class_index)
         return groups
 
-    def group_mentions(self, text: str) -> list[tuple[int, int, str]]:
-        """Every noun in a text, singular or plural, that some common names end in: (start, end, noun).
-
-        Kinds count after "a", "an" or "any" only: "is there a frog" asks whether, "which frogs" asks which.
-        """
-        found = []
-        word = ""
-        for match in re.finditer(r"[a-z]+", text.lower()):
-            before, word = word, match.group()
-            singulars = (word, word.removesuffix("s"), word.removesuffix("es"))
-            noun = next((form for form in singulars if form in self.groups), None)
-            if noun is not None and (noun not in self.kinds or before in ("a", "an", "any")):
-                found.append((match.start(), match.end(), noun))
-        return found
-
     def mentions(self, text: str) -> list[Mention]:
         """Find every class named in a text, in the order of the text.
 

@@ -1,4 +1,4 @@
-"""Which species of a window reach the language model: plain settings, decided outside its weights."""
+"""Which classes of a window reach the language model: plain settings, decided outside its weights."""
 
 from __future__ import annotations
 
@@ -10,24 +10,22 @@ import numpy as np
 import numpy.typing as npt
 
 from NatureLM.models.answering import AnswerSettings
-from NatureLM.models.species import Mention, SpeciesTable
+from NatureLM.models.concepts import Concept, ConceptType
+from NatureLM.models.species import SpeciesTable
+from NatureLM.models.vocabulary import MAX_SLOTS
 
 MAX_SPECIES = 10
-"""Most classes at or above the floor that the language model is given: as many as it was trained with."""
+"""Most animals that answers name unasked: as many as the model was trained with."""
 
 MAX_SOUNDS = 2
 """Most classes that are no animals; they take no animal's place."""
 
-MAX_SLOTS = 16
-"""Most classes of one window that the language model has places for, those below the floor included."""
-
-MAX_WEAK_SLOTS = 4
-"""Most classes below the floor that are described because the question names them; the marks on the
-question's own words tell the state of the others."""
+MAX_ANIMALS = MAX_SLOTS - MAX_SOUNDS
+"""Most animals in all, those included that have a place because the question speaks of them."""
 
 
 class State(IntEnum):
-    """What the evidence says of a class, as the language model is told."""
+    """What the evidence says of a class, or of what a question speaks of."""
 
     WEAK = 1
     """Below the floor."""
@@ -41,7 +39,7 @@ class State(IntEnum):
 
 @dataclass(frozen=True)
 class ClassEvidence:
-    """The evidence for one class in one window.
+    """The evidence for one class in one window, at or above the floor.
 
     Attributes
     ----------
@@ -55,8 +53,6 @@ class ClassEvidence:
         Share of the window's segments in which the class reaches the floor.
     state : State
         What the language model is told.
-    mentioned : bool
-        Whether the question names the class.
     """
 
     class_index: int
@@ -64,12 +60,6 @@ class ClassEvidence:
     score: float
     share: float
     state: State
-    mentioned: bool
-
-    @property
-    def passes(self) -> bool:
-        """Whether the class reaches the floor, so that answers may name it."""
-        return self.state is not State.WEAK
 
 
 def floor_logit(min_evidence: float) -> float:
@@ -84,75 +74,84 @@ def floor_logit(min_evidence: float) -> float:
 def choose_classes(
     logits: npt.NDArray[np.float32],
     table: SpeciesTable,
-    mentions: Sequence[Mention],
+    concepts: Sequence[Concept],
     settings: AnswerSettings,
 ) -> list[ClassEvidence]:
-    """Choose the classes of one window that the language model is given, strongest first.
+    """Choose the classes of one window that the language model is given.
 
-    A question that names two classes or more is taken to offer options: only the named classes are
-    considered then, before the choice is made, so that a class ranked low but listed is found.
+    Species that the question names, and the strongest of a group or taxon that it speaks of, have a place
+    whenever they reach the floor, however low they rank: so options and "is there an owl?" look at real
+    evidence.
 
     Parameters
     ----------
     logits : float32 [segments, classes]
     table : SpeciesTable
-    mentions : sequence of Mention
-        The classes that the question names.
+    concepts : sequence of Concept
+        What the question speaks of.
     settings : AnswerSettings
         ``min_evidence`` and ``max_species`` count here.
 
     Returns
     -------
     list of ClassEvidence
-        Classes at or above the floor by falling peak logit (animals up to ``max_species``, and a named
-        one; other sounds up to two), then named classes below it.
+        Classes at or above the floor: animals by falling peak logit, then up to two other sounds, likewise.
     """
-    named = list(dict.fromkeys(mention.class_index for mention in mentions))
     peaks = logits.max(axis=0)
     floor = floor_logit(settings.min_evidence)
-    considered = np.array(named, dtype=np.int64) if len(named) > 1 else np.flatnonzero(peaks >= floor)
-    passing = considered[peaks[considered] >= floor]
-    passing = passing[np.argsort(-peaks[passing], kind="stable")].tolist()
-    animals = [index for index in passing if table.species[index].is_animal]
-    animals = animals[: MAX_SPECIES if len(named) > 1 else settings.max_species]
-    if len(named) == 1 and peaks[named[0]] >= floor and named[0] not in animals:
-        animals.append(named[0])
-    sounds = [index for index in passing if not table.species[index].is_animal][:MAX_SOUNDS]
-    chosen = sorted([*animals, *sounds], key=passing.index)
-    weak = [index for index in named if peaks[index] < floor][:MAX_WEAK_SLOTS]
-    focal = animals[0] if animals else None
-
-    def state_of(index: int) -> State:
-        if peaks[index] < floor:
-            return State.WEAK
-        if not table.species[index].is_animal:
-            return State.SOUND
-        return State.FOCAL if index == focal else State.PRESENT
-
+    passing = np.flatnonzero(peaks >= floor)
+    passing = passing[np.argsort(-peaks[passing], kind="stable")]
+    ranked = [int(index) for index in passing]
+    animals = [index for index in ranked if table.species[index].is_animal]
+    asked = _asked_for(animals, concepts, settings.max_species)
+    wanted = set(animals[: settings.max_species]) | set(asked)
+    if len(wanted) > MAX_ANIMALS:
+        wanted = set([*dict.fromkeys([*asked, *animals])][:MAX_ANIMALS])
+    chosen = [index for index in animals if index in wanted]
+    sounds = [index for index in ranked if not table.species[index].is_animal][:MAX_SOUNDS]
     return [
         ClassEvidence(
             class_index=index,
             peak_logit=float(peaks[index]),
             score=float(1.0 / (1.0 + np.exp(-np.float64(peaks[index])))),
             share=float((logits[:, index] >= floor).mean()),
-            state=state_of(index),
-            mentioned=index in named,
+            state=State.SOUND if index in sounds else State.FOCAL if index == chosen[0] else State.PRESENT,
         )
-        for index in chosen + weak
+        for index in chosen + sounds
     ]
 
 
-def state_of_mention(
-    mention: Mention,
-    logits: npt.NDArray[np.float32],
-    chosen: Sequence[ClassEvidence],
-    table: SpeciesTable,
-    settings: AnswerSettings,
+def _asked_for(animals: Sequence[int], concepts: Sequence[Concept], max_species: int) -> list[int]:
+    """Return the passing animals that have a place because the question speaks of them, strongest first."""
+    named: set[int] = set()
+    for concept in concepts:
+        if concept.type in (ConceptType.COMMON, ConceptType.SCIENTIFIC):
+            named |= set(concept.classes)
+        elif concept.type is not ConceptType.SOUND:
+            members = set(concept.classes)
+            named |= set([index for index in animals if index in members][:max_species])
+    return [index for index in animals if index in named]
+
+
+def state_of_concept(
+    concept: Concept, peaks: npt.NDArray[np.float32], chosen: Sequence[ClassEvidence], settings: AnswerSettings
 ) -> State:
-    """Return what the evidence says of a class that the question names, described or not."""
-    for evidence in chosen:
-        if evidence.class_index == mention.class_index:
-            return evidence.state
-    if logits[:, mention.class_index].max() < floor_logit(settings.min_evidence):
+    """Return what the evidence says of what a question speaks of: the strongest of the classes it means.
+
+    Parameters
+    ----------
+    concept : Concept
+    peaks : float32 [classes]
+        Largest logit of each class over the window's segments.
+    chosen : sequence of ClassEvidence
+        What :func:`choose_classes` returned.
+    settings : AnswerSettings
+    """
+    floor = floor_logit(settings.min_evidence)
+    if peaks[list(concept.classes)].max(initial=-np.inf) < floor:
         return State.WEAK
-    return State.PRESENT if table.species[mention.class_index].is_animal else State.SOUND
+    if concept.type is ConceptType.SOUND:
+        return State.SOUND
+    members = set(concept.classes)
+    focal = any(item.class_index in members and item.state is State.FOCAL for item in chosen)
+    return State.FOCAL if focal else State.PRESENT

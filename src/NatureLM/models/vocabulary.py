@@ -11,6 +11,9 @@ AUDIO_START = "<Audio>"
 AUDIO_END = "</Audio>"
 AUDIO_HERE = "<AudioHere>"
 
+NAME = "<name>"
+"""Stands in a prompt for a name that the table of classes knows; what it means is added to its embedding."""
+
 FIELD_TAGS = {
     "common": "<common>",
     "scientific": "<scientific>",
@@ -20,10 +23,16 @@ FIELD_TAGS = {
     "kind": "<kind>",
     "sound": "<sound>",
 }
-"""What opens a name in an answer, by the kind of name; decoded text does not show it."""
+"""What announces a name in an answer, by the kind of name; a slot follows."""
 
-NAME_END = "</name>"
-"""What closes a name in an answer."""
+MAX_RECORDINGS = 2
+"""Most recordings that one prompt can hold."""
+
+MAX_SLOTS = 16
+"""Most classes of one recording that the language model is given."""
+
+SLOTS = [f"<slot_{number}>" for number in range(MAX_RECORDINGS * MAX_SLOTS)]
+"""The places of the classes: the second recording's follow those of the first."""
 
 SPECIAL_TOKENS = [
     PAD,
@@ -34,6 +43,7 @@ SPECIAL_TOKENS = [
     AUDIO_START,
     AUDIO_END,
     AUDIO_HERE,
+    NAME,
     *FIELD_TAGS.values(),
-    NAME_END,
+    *SLOTS,
 ]

@@ -9,15 +9,29 @@ import numpy as np
 import torch
 from torch.utils.data import IterableDataset, get_worker_info
 
+from NatureLM.models.adapters.species_tokens import CLASS_COLUMNS, FEATURES, MARK_COLUMNS, SpeciesTokens
 from NatureLM.models.processing import NatureLMProcessor
+from NatureLM.training.conversations import ConversationMaker, PairMaker
 from NatureLM.training.evidence import EvidenceMaker
 from NatureLM.training.tasks import Example, TaskMaker
 
-TEXT = -1
-"""Value of the field column where a token is text, not part of a species."""
+CONVERSATIONS = 0.2
+"""Share of examples that are later turns of conversations."""
 
-SEGMENT_COLUMNS = 6
-"""Token id, id before it, field (or TEXT), slot, state, mark of the question's word."""
+PAIRS = 0.12
+"""Share of examples that are about two recordings."""
+
+LOUD = 1.0
+"""Logit that something reaches in the windows which conversations and pairs are drawn from more often: little
+can be asked about silence after silence."""
+
+UNMARKED = (0,) * MARK_COLUMNS
+
+CLASS = -1
+"""Value of the token column where a row is a class of the encoder, not text."""
+
+ROW_COLUMNS = 1 + MARK_COLUMNS
+"""Token id (or CLASS), then the mark of a token of text, or what a class is."""
 
 IGNORED = -100
 
@@ -28,17 +42,18 @@ class Batch:
 
     Attributes
     ----------
-    tokens : int64 [batch, length, 6]
-        Columns as in ``SEGMENT_COLUMNS``.
-    strengths : float32 [batch, length, 3]
+    rows : int64 [batch, length, 6]
+        Columns as in ``ROW_COLUMNS``.
+    features : float32 [batch, length, 12]
+        Those of the classes; zero for text.
     labels : int64 [batch, length]
         The token that should follow, or -100.
     weights : float32 [batch, length]
         Weight of each label in the loss: one over the square root of the answer's length.
     """
 
-    tokens: torch.Tensor
-    strengths: torch.Tensor
+    rows: torch.Tensor
+    features: torch.Tensor
     labels: torch.Tensor
     weights: torch.Tensor
 
@@ -47,43 +62,76 @@ class Batch:
         return Batch(*(getattr(self, field.name).to(device) for field in fields(self)))
 
 
-def encode_example(
-    example: Example, processor: NatureLMProcessor
-) -> tuple[np.ndarray, np.ndarray, list[int]]:
-    """Return an example as rows of tokens, strengths and the ids of its answer."""
-    before, after = processor.pieces(example.query, example.context.query_marks)
+Encoded = tuple[np.ndarray, np.ndarray, list[int]]
+"""Rows, features and the token ids of the answer."""
+
+
+def encode_example(example: Example, processor: NatureLMProcessor) -> Encoded:
+    """Return an example as rows, features and the ids of its answer."""
+    context = example.context
+    pieces = processor.pieces(example.texts, context.marks, recordings=len(context.lengths))
     tokenizer = processor.tokenizer
     answer = [*tokenizer.encode(example.answer, add_special_tokens=False), int(tokenizer.eos_token_id)]
-    species = example.context.content
-    text_ids = [*before.ids, *after.ids, *answer[:-1]]
-    rows = np.zeros((len(text_ids) + len(species.tokens), SEGMENT_COLUMNS), dtype=np.int64)
-    strengths = np.zeros((len(rows), species.strengths.shape[1]), dtype=np.float32)
-    is_text = np.ones(len(rows), dtype=bool)
-    start, stop = len(before.ids), len(before.ids) + len(species.tokens)
-    is_text[start:stop] = False
-    rows[is_text, 0] = text_ids
-    rows[is_text, 2] = TEXT
-    rows[is_text, 5] = [*before.marks, *after.marks, *[0] * (len(answer) - 1)]
-    rows[start:stop, :5] = species.tokens
-    strengths[start:stop] = species.strengths
-    return rows, strengths, answer
+    content: SpeciesTokens = context.content
+    rows: list[tuple[int, ...]] = []
+    places: list[int] = []
+    described = iter(content.classes.tolist())
+    for position, piece in enumerate(pieces):
+        for token, mark in zip(piece.ids, piece.marks, strict=True):
+            rows.append((token, *(mark.content if mark else UNMARKED)))
+        if position < len(context.lengths):
+            for _ in range(context.lengths[position]):
+                places.append(len(rows))
+                rows.append((CLASS, *next(described), *UNMARKED[CLASS_COLUMNS:]))
+    rows += [(token, *UNMARKED) for token in answer[:-1]]
+    features = np.zeros((len(rows), len(FEATURES)), dtype=np.float32)
+    features[places] = content.features
+    return np.array(rows, dtype=np.int64), features, answer
 
 
-def collate(examples: Sequence[tuple[np.ndarray, np.ndarray, list[int]]]) -> Batch:
+def collate(examples: Sequence[Encoded]) -> Batch:
     """Pad encoded examples into a batch."""
     length = max(len(rows) for rows, _, _ in examples)
     size = len(examples)
-    tokens = np.zeros((size, length, SEGMENT_COLUMNS), dtype=np.int64)
-    tokens[:, :, 2] = TEXT
-    strengths = np.zeros((size, length, examples[0][1].shape[1]), dtype=np.float32)
+    rows = np.zeros((size, length, ROW_COLUMNS), dtype=np.int64)
+    features = np.zeros((size, length, len(FEATURES)), dtype=np.float32)
     labels = np.full((size, length), IGNORED, dtype=np.int64)
     weights = np.zeros((size, length), dtype=np.float32)
-    for place, (rows, strength, answer) in enumerate(examples):
-        tokens[place, : len(rows)] = rows
-        strengths[place, : len(rows)] = strength
-        labels[place, len(rows) - len(answer) : len(rows)] = answer
-        weights[place, len(rows) - len(answer) : len(rows)] = len(answer) ** -0.5
-    return Batch(*(torch.from_numpy(array) for array in (tokens, strengths, labels, weights)))
+    for place, (example_rows, example_features, answer) in enumerate(examples):
+        end = len(example_rows)
+        rows[place, :end] = example_rows
+        features[place, :end] = example_features
+        labels[place, end - len(answer) : end] = answer
+        weights[place, end - len(answer) : end] = len(answer) ** -0.5
+    return Batch(*(torch.from_numpy(array) for array in (rows, features, labels, weights)))
+
+
+class ExampleMaker:
+    """Makes examples of every sort from chunks of windows.
+
+    Parameters
+    ----------
+    tasks : TaskMaker
+    """
+
+    def __init__(self, tasks: TaskMaker) -> None:
+        self.tasks = tasks
+        self.conversations = ConversationMaker(tasks)
+        self.pairs = PairMaker(tasks)
+
+    def examples(self, windows: np.ndarray, count: int, rng: np.random.Generator) -> Iterator[Example]:
+        """Yield a number of examples about windows [count, segments, classes], in random order."""
+        loud = [window for window in windows if window.max() > LOUD]
+        for _ in range(count):
+            sort = rng.random()
+            among = loud if sort < CONVERSATIONS + PAIRS and loud and rng.random() < 0.6 else windows
+            window = among[int(rng.integers(len(among)))]
+            if sort < CONVERSATIONS:
+                yield self.conversations.example(window, rng)
+            elif sort < CONVERSATIONS + PAIRS:
+                yield self.pairs.example(window, windows[int(rng.integers(len(windows)))], rng)
+            else:
+                yield self.tasks.example(window, rng)
 
 
 class ExampleStream(IterableDataset[Batch]):
@@ -103,7 +151,7 @@ class ExampleStream(IterableDataset[Batch]):
         Chunks ``first_chunk``, ``first_chunk + chunk_step``, ... are made (one stream a process).
     """
 
-    chunk_windows = 256
+    chunk_windows = 512
     examples_per_window = 4
 
     def __init__(
@@ -117,7 +165,7 @@ class ExampleStream(IterableDataset[Batch]):
         chunk_step: int = 1,
     ) -> None:
         self.evidence = evidence
-        self.tasks = tasks
+        self.maker = ExampleMaker(tasks)
         self.processor = processor
         self.batch_size = batch_size
         self.seed = seed
@@ -132,10 +180,10 @@ class ExampleStream(IterableDataset[Batch]):
     def chunk(self, number: int) -> list[Batch]:
         """Return the batches of one chunk."""
         rng = np.random.default_rng((self.seed, number))
-        encoded = []
-        for logits in self.evidence.windows(self.chunk_windows, rng):
-            for _ in range(self.examples_per_window):
-                encoded.append(encode_example(self.tasks.example(logits, rng), self.processor))
+        windows = self.evidence.windows(self.chunk_windows, rng)
+        count = self.chunk_windows * self.examples_per_window
+        examples = self.maker.examples(windows, count, rng)
+        encoded = [encode_example(example, self.processor) for example in examples]
         encoded.sort(key=lambda item: len(item[0]))
         batches = [
             collate(encoded[first : first + self.batch_size])

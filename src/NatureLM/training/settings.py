@@ -17,9 +17,9 @@ class BundledTrainingConfig(Section):
     seed: int = 0
     device: str = "cpu"
 
-    vocabulary_size: int = Field(6144, gt=256)
+    vocabulary_size: int = Field(4096, gt=256)
     hidden_size: int = Field(256, ge=16)
-    layers: int = Field(4, ge=1)
+    layers: int = Field(5, ge=1)
     heads: int = Field(8, ge=1)
     feed_forward_size: int = Field(768, ge=16)
 

@@ -1,162 +1,168 @@
-"""Questions about evidence and the answers that the evidence demands: what the language model learns.
+"""Questions about evidence: single questions, conversations, and questions about two recordings.
 
-Every answer follows from the classes that the adapter shows the language model (those at or above the
-floor), so a wrong answer is always the language model's fault, never the encoder's.
+Placeholders of the wordings:
+
+=========================================  =====================================================
+``{name}``, ``{a_name}``                   a species, or a group such as "owl"; with its article
+``{first_name}``, ``{a_first}``, ...       two of them: ``{second_name}``, ``{a_second}``
+``{options}``                              two or more names in a row
+``{kind}``, ``{a_kind}``, ``{kinds}``      bird, frog, insect or mammal; ``{other_kind}``, ``{a_other_kind}``
+``{first}``, ``{second}``                  "common name", "scientific name", "genus", "family", "order"
+``{taxon}``                                "family Paridae"
+``{a_sound}``                              "an engine"
+``{n}``                                    "two" or "three"
+``{which}``                                "first" or "second", of two recordings
+=========================================  =====================================================
 """
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from importlib import resources
-from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
-import yaml
 
-from NatureLM.models.adapters.base import AudioContext
+from NatureLM.models.adapters.base import PromptContext
 from NatureLM.models.adapters.species_tokens import SpeciesTokensAdapter
 from NatureLM.models.answering import AnswerSettings
-from NatureLM.models.species import Species, SpeciesTable
-from NatureLM.models.species_evidence import MAX_SPECIES, ClassEvidence, floor_logit
-from NatureLM.models.vocabulary import FIELD_TAGS, NAME_END
+from NatureLM.models.concepts import SOUND_PHRASES
+from NatureLM.models.species import SpeciesTable
+from NatureLM.models.species_evidence import floor_logit
+from NatureLM.training.answers import Request, answer, shown
 from NatureLM.training.phrasing import made_up_word, rephrase
+from NatureLM.training.wordings import Split, draw, load_things, load_wordings
 
-NONE = "None"
-UNKNOWN = "I cannot tell from this model."
+Logits = npt.NDArray[np.float32]
 
 TASK_SHARES = {
-    "focal_common": 8.0,
-    "focal_common_of_kind": 3.0,
-    "focal_scientific": 5.0,
-    "focal_both": 3.0,
-    "focal_genus": 3.0,
-    "focal_family": 3.0,
+    "focal_common": 6.0,
+    "focal_common_of_kind": 2.5,
+    "focal_scientific": 3.5,
+    "focal_both": 2.5,
+    "focal_genus": 2.0,
+    "focal_family": 2.0,
     "focal_order": 2.0,
-    "focal_taxonomic": 2.0,
-    "focal_kind": 2.0,
-    "list_common": 9.0,
+    "focal_ranks": 2.5,
+    "focal_taxonomic": 1.5,
+    "focal_kind": 2.5,
+    "second_common": 1.5,
+    "weakest_common": 1.5,
+    "list_common": 6.0,
     "list_common_of_kind": 3.0,
-    "list_scientific": 5.0,
-    "list_both": 3.0,
-    "list_genus": 2.0,
-    "list_family": 2.0,
+    "list_scientific": 3.5,
+    "list_both": 2.0,
+    "list_genus": 1.5,
+    "list_family": 1.5,
+    "list_order": 1.5,
     "list_kind": 2.0,
+    "list_ranks": 2.0,
+    "list_of_rank": 2.0,
+    "top_species": 2.0,
+    "others_common": 2.0,
+    "others_than_species": 2.0,
     "caption_plain": 4.0,
     "caption_common": 2.0,
-    "caption_scientific": 3.0,
-    "which_of": 8.0,
-    "focal_of": 5.0,
-    "is_kind": 5.0,
-    "is_species": 6.0,
-    "is_group": 7.0,
-    "is_unknown": 4.0,
-    "is_animal": 2.0,
-    "count_species": 3.0,
+    "caption_scientific": 2.5,
+    "which_of": 4.0,
+    "focal_of": 3.5,
+    "either_or": 3.0,
+    "either_kind": 2.0,
+    "is_species": 4.0,
+    "is_group": 4.0,
+    "is_kind": 3.5,
+    "is_rank": 1.5,
+    "is_sound": 2.5,
+    "is_animal": 2.5,
+    "is_unknown": 5.0,
+    "no_species": 2.0,
+    "no_group": 1.5,
+    "no_kind": 2.5,
+    "no_animal": 2.0,
+    "yes_which_kind": 2.0,
+    "yes_which_animal": 2.0,
+    "count_species": 2.5,
+    "count_kind": 2.0,
+    "count_which": 2.0,
     "non_animal": 3.0,
-    "outside_knowledge": 6.0,
+    "outside_knowledge": 9.0,
     "outside_species": 4.0,
+    "outside_kind": 2.5,
 }
-"""How often each task is drawn, relative to the others."""
+"""How often each question about one recording is drawn, relative to the others."""
 
 KINDS = ("bird", "frog", "insect", "mammal")
 
-MADE_UP_SHARE = 0.3
-"""Share of the questions about unheard animals that name something which does not exist."""
+RANK_NOUNS = {
+    "common": ("common name", "common name", "english name"),
+    "scientific": ("scientific name", "scientific name", "latin name", "binomial"),
+    "genus": ("genus",),
+    "family": ("family",),
+    "order": ("order",),
+}
+
+FIXED_FORMS = {
+    "both": ("common", "scientific"),
+    "taxonomic": ("order", "family", "scientific"),
+    "plain": ("common",),
+}
+
+BORROWED_WORDINGS = {"is_group": ("is_species",), "no_group": ("no_species",)}
+"""Tasks that ask in the words of others."""
+
+UNKNOWN_SUBJECTS = {
+    "is_species": "animal",
+    "no_species": "animal",
+    "follow_what_about_species": "animal",
+    "is_sound": "sound",
+    "is_rank": "taxon",
+    "list_of_rank": "taxon",
+}
+"""What is asked for in vain, in the words of each task, when it is no class of the encoder."""
 
 SMALLEST_GROUP = 4
-"""Fewest species whose common names end in the same noun, for the noun to be asked for as a group."""
+"""Fewest species of a group for it to be asked for as often as others."""
 
-BORROWED_WORDINGS = {"is_group": "is_species", "is_unknown": "is_species"}
-"""Tasks that ask in the words of another one."""
-
-UNHEARD_ANIMALS = {
-    "train": (
-        "bat", "pipistrelle", "noctule", "whale", "killer whale", "humpback whale", "sperm whale",
-        "dolphin", "porpoise", "seal", "sea lion", "walrus", "manatee", "elephant", "lion", "tiger",
-        "leopard", "jaguar", "hyena", "giraffe", "zebra", "hippopotamus", "rhinoceros", "cow", "sheep",
-        "goat", "horse", "donkey", "pig", "wild boar", "red fox", "badger", "otter", "bear", "panda",
-        "moose", "kangaroo", "koala", "wombat", "chimpanzee", "gorilla", "orangutan", "gibbon", "lemur",
-        "mouse", "rat", "hedgehog", "cat", "crocodile", "snake", "rattlesnake", "gecko", "lizard",
-        "turtle", "fish", "toadfish", "shark", "octopus", "shrimp", "crab", "spider", "scorpion", "bee",
-        "bumblebee", "wasp", "mosquito", "fly", "butterfly", "moth", "beetle", "ant", "dinosaur",
-        "unicorn", "dragon", "vampire bat", "blue whale", "alligator", "alpaca", "anteater", "antelope",
-        "armadillo", "bison", "bobcat", "bushbaby", "capuchin", "caracal", "caribou", "cattle",
-        "chameleon", "chinchilla", "cicada", "civet", "cobra", "cockroach", "cod", "cougar", "crayfish",
-        "dingo", "dugong", "earthworm", "eel", "elk", "ermine", "ferret", "gaur", "gazelle", "gerbil",
-        "grouper", "guinea pig", "haddock", "hamster", "hare", "herring", "hyrax", "ibex", "impala",
-        "indri", "jackal", "jellyfish", "kinkajou", "kudu", "ladybird", "lemming", "llama", "lynx",
-        "macaque", "mandrill", "marmoset", "marmot", "marten", "meerkat", "mink", "mole", "mongoose",
-        "monitor lizard", "mouse lemur", "mule", "muskrat", "naked mole rat", "newt", "ocelot", "okapi",
-        "opossum", "oryx", "pangolin", "panther", "pika", "platypus", "polar bear", "porcupine", "puma",
-        "python", "quokka", "ray", "reindeer", "salamander", "shrew", "skink", "skunk", "sloth", "slug",
-        "snail", "squid", "stoat", "tadpole", "tamarin", "tapir", "tarsier", "tasmanian devil",
-        "termite", "viper", "vole", "wallaby", "warthog", "weasel", "wildebeest", "wolverine", "worm",
-        "yak", "minke whale", "grey seal", "harbour porpoise", "bottlenose dolphin", "horseshoe bat",
-        "long-eared bat", "human",
-    ),
-    "held_out": (
-        "fruit bat", "orca", "beluga", "narwhal", "cheetah", "buffalo", "camel", "raccoon", "beaver",
-        "baboon", "rabbit", "iguana", "tortoise", "salmon", "lobster", "dragonfly", "firefly",
-        "mammoth",
-    ),
-}  # fmt: skip
-"""Animals that are no classes of the encoder, so that nothing can be said of them."""
-
-
-def answer_forms() -> list[str]:
-    """Return answers that hold every word which an answer may hold outside names."""
-    animal, sound = tagged("common", ""), tagged("sound", "")
-    captions = [caption([animal] * count, [sound] * sounds) for count in range(4) for sounds in range(3)]
-    listed = [f"{animal}, {animal}", f"{animal} ({animal})", f"{animal} {animal}"]
-    return [NONE, UNKNOWN, "Yes", "No", *captions, *listed, *map(str, range(MAX_SPECIES + 1))]
+FLOORS = (0.05, 0.7)
+MOST_SPECIES = (1, 3, 6, 6, 6, 10)
+"""Settings are drawn from these for each example, so that the model follows the states, not strengths."""
 
 
 @dataclass(frozen=True)
 class Example:
-    """A question, what the language model sees of the window, and the answer it should give.
+    """A question, what the language model sees of its recordings, and the answer it should give.
 
     Attributes
     ----------
     task : str
-    query : str
-        In lower case, as the model reads it.
+    texts : list of str
+        Question, answer, question, ...; questions in lower case, as the model reads them.
     answer : str
-        With the tags around names.
-    context : AudioContext
+        With ``<form><slot>`` for each name.
+    context : PromptContext
+    windows : list of float32 [segments, classes]
+        The logits of the recordings.
+    request : Request
+        What the last question asks for.
     """
 
     task: str
-    query: str
+    texts: list[str]
     answer: str
-    context: AudioContext
+    context: PromptContext
+    windows: list[Logits]
+    request: Request
 
 
-def load_wordings() -> dict[str, dict[str, list[str]]]:
-    """Return the wordings of each task: ``{task: {"train": [...], "held_out": [...]}}``."""
-    text = resources.files("NatureLM.training").joinpath("wordings.yml").read_text(encoding="utf-8")
-    wordings: dict[str, dict[str, list[str]]] = yaml.safe_load(text)
-    return wordings
+@dataclass(frozen=True)
+class Heard:
+    """What a window's logits say at the settings of an example."""
 
-
-def tagged(form: str, name: str) -> str:
-    """Return a name between its tags."""
-    return f"{FIELD_TAGS[form]}{name}{NAME_END}"
-
-
-def joined(parts: Sequence[str]) -> str:
-    """Return parts as an English enumeration: ``A``, ``A and B``, ``A, B and C``."""
-    if len(parts) < 2:
-        return "".join(parts)
-    return ", ".join(parts[:-1]) + " and " + parts[-1]
-
-
-def unique(parts: Sequence[str]) -> list[str]:
-    """Return the parts without repeats, in their order."""
-    return list(dict.fromkeys(parts))
+    passing: list[int]
+    """Animals at or above the floor, strongest first."""
+    reaches: frozenset[int]
+    """All classes at or above the floor."""
 
 
 def with_article(noun: str) -> str:
@@ -165,222 +171,315 @@ def with_article(noun: str) -> str:
 
 
 class TaskMaker:
-    """Makes examples of every task from windows of logits.
+    """Makes questions about single recordings from windows of logits.
 
     Parameters
     ----------
     adapter : SpeciesTokensAdapter
         With its tokenizer and table attached.
     table : SpeciesTable
-    split : {"train", "held_out"}
+    split : {"train", "held_out", "free"}
         Which wordings are used.
+    noise : bool
+        Whether wordings are varied further, slips of the keyboard among them.
     """
 
     def __init__(
-        self,
-        adapter: SpeciesTokensAdapter,
-        table: SpeciesTable,
-        split: Literal["train", "held_out"] = "train",
+        self, adapter: SpeciesTokensAdapter, table: SpeciesTable, split: Split = "train", noise: bool = True
     ) -> None:
         self.adapter = adapter
         self.table = table
         self.split = split
-        self.wordings = load_wordings()
-        shares = np.array([TASK_SHARES[task] for task in TASK_SHARES])
-        self.tasks = list(TASK_SHARES)
+        self.noise = noise
+        self.things = load_things("train" if split == "train" else "held_out")
+        wordings = load_wordings()
+        self.tasks = [
+            task
+            for task in TASK_SHARES
+            if any(wordings[source][split] for source in self._sources(task))
+        ]
+        shares = np.array([TASK_SHARES[task] for task in self.tasks])
         self.shares = shares / shares.sum()
+
+    def _sources(self, task: str) -> tuple[str, ...]:
+        """Return the tasks in whose words a task may be asked."""
+        sources = tuple(UNKNOWN_SUBJECTS) if task == "is_unknown" else BORROWED_WORDINGS.get(task, (task,))
+        return tuple(source for source in sources if load_wordings()[source][self.split])
+
+    @cached_property
+    def animals(self) -> npt.NDArray[np.int64]:
+        """The animal classes."""
+        return np.array([species.class_index for species in self.table if species.is_animal])
 
     @cached_property
     def relatives(self) -> dict[str, list[int]]:
         """Classes by their genus, family and order."""
-        groups: dict[str, list[int]] = defaultdict(list)
-        for species in self.table.species:
-            for rank in (species.genus, species.family, species.order):
-                if rank:
-                    groups[rank].append(species.class_index)
-        return dict(groups)
+        groups: dict[str, list[int]] = {}
+        for species in self.table:
+            for rank in {species.genus, species.family, species.order} - {""}:
+                groups.setdefault(rank, []).append(species.class_index)
+        return groups
+
+    @cached_property
+    def groups_of(self) -> dict[int, list[str]]:
+        """The nouns for the groups that each class belongs to."""
+        nouns: dict[int, list[str]] = {}
+        for noun, classes in self.adapter.finder.groups.items():
+            if len(classes) >= SMALLEST_GROUP:
+                for index in classes:
+                    nouns.setdefault(index, []).append(noun)
+        return nouns
+
+    def settings(self, rng: np.random.Generator) -> AnswerSettings:
+        """Draw the floor and the number of species for an example."""
+        return AnswerSettings(
+            min_evidence=float(rng.uniform(*FLOORS)), max_species=int(rng.choice(MOST_SPECIES))
+        )
+
+    def hear(self, logits: Logits, settings: AnswerSettings) -> Heard:
+        """Return what a window holds at the settings."""
+        peaks = logits.max(axis=0)
+        reaches = np.flatnonzero(peaks >= floor_logit(settings.min_evidence))
+        ranked = reaches[np.argsort(-peaks[reaches], kind="stable")].tolist()
+        animals = [index for index in ranked if self.table.species[index].is_animal]
+        return Heard(animals, frozenset(ranked))
 
     def example(
         self,
-        logits: npt.NDArray[np.float32],
+        logits: Logits,
         rng: np.random.Generator,
         task: str | None = None,
         settings: AnswerSettings | None = None,
     ) -> Example:
-        """Make an example from a window's logits [segments, classes].
+        """Make a single question about a window's logits [segments, classes].
 
         Task, wording, floor and number of species are drawn at random where they are not given.
         """
-        task = task or self.tasks[rng.choice(len(self.tasks), p=self.shares)]
-        if settings is None:
-            settings = AnswerSettings(
-                min_evidence=float(rng.uniform(0.05, 0.7)), max_species=int(rng.choice([1, 3, 6, 6, 6, 10]))
-            )
-        wordings = self.wordings[BORROWED_WORDINGS.get(task, task)][self.split]
-        wording = wordings[rng.integers(len(wordings))].strip().lower()
-        wording = rephrase(wording, rng, outside=task.startswith("outside"))
-        query, argument = self._fill(task, wording, logits, settings, rng)
-        query = query.lower()
-        context = self.adapter.context(logits, query, settings)
-        answer = self.answer(task, context.content.evidence, argument)
-        return Example(task, query, answer, context)
+        task = task or self.draw_task(rng)
+        settings = settings or self.settings(rng)
+        query, request = self.ask(task, self.hear(logits, settings), settings, rng)
+        return self.finished(task, [query], request, [logits], settings)
 
-    def answer(self, task: str, evidence: Sequence[ClassEvidence], argument: str = "") -> str:
-        """Return what the evidence demands as the answer to a task.
+    def draw_task(self, rng: np.random.Generator) -> str:
+        """Draw a task about one recording by its share."""
+        return self.tasks[int(rng.choice(len(self.tasks), p=self.shares))]
 
-        Parameters
-        ----------
-        task : str
-        evidence : sequence of ClassEvidence
-            The classes that the language model is given for the query.
-        argument : str
-            The kind asked for by ``is_kind`` and ``..._of_kind``, the group by ``is_group``, the form of
-            the options for ``which_of`` and ``focal_of``, the scientific name asked for by ``is_species``.
-        """
-        passing = [self.table.species[item.class_index] for item in evidence if item.passes]
-        animals = [species for species in passing if species.is_animal]
-        sounds = [tagged("sound", species.common_name) for species in passing if not species.is_animal]
-        if task in ("outside_knowledge", "outside_species", "is_unknown"):
-            return UNKNOWN
-        if task == "count_species":
-            return str(len(animals))
-        if task == "is_animal":
-            return "Yes" if animals else "No"
-        if task == "is_kind":
-            return "Yes" if any(species.kind == argument for species in animals) else "No"
-        if task == "is_group":
-            return "Yes" if any(species.group == argument for species in animals) else "No"
-        if task == "is_species":
-            return "Yes" if any(species.scientific_name == argument for species in animals) else "No"
-        if task == "non_animal":
-            return ", ".join(sounds) or NONE
-        if task.startswith("caption"):
-            form = "scientific" if task == "caption_scientific" else "common"
-            return caption([self._names(species, form) for species in animals], sounds)
-        if task.endswith("_of_kind"):
-            animals = [species for species in animals if species.kind == argument]
-        form = argument if task in ("which_of", "focal_of") else task.split("_")[1]
-        if task.startswith("focal"):
-            animals = animals[:1]
-        return ", ".join(unique([self._names(species, form) for species in animals])) or NONE
-
-    def _names(self, species: Species, form: str) -> str:
-        """Return a species as an answer gives it in one of the forms of the tasks."""
-        if form == "common":
-            return tagged("common", species.common_name)
-        if form == "scientific":
-            return tagged("scientific", species.scientific_name)
-        if form == "both":
-            common, scientific = self._names(species, "common"), self._names(species, "scientific")
-            return f"{common} ({scientific})"
-        if form == "taxonomic":
-            return " ".join(self._names(species, rank) for rank in ("order", "family", "scientific"))
-        return tagged(form, str(getattr(species, form)))
-
-    def _fill(
+    def finished(
         self,
         task: str,
-        wording: str,
-        logits: npt.NDArray[np.float32],
+        texts: list[str],
+        request: Request,
+        windows: Sequence[Logits],
         settings: AnswerSettings,
-        rng: np.random.Generator,
-    ) -> tuple[str, str]:
-        """Fill a wording's placeholders; return it and the argument that :meth:`answer` takes."""
-        peaks = logits.max(axis=0)
-        floor = floor_logit(settings.min_evidence)
-        passing = [
-            index
-            for index in np.flatnonzero(peaks >= floor)[np.argsort(-peaks[peaks >= floor])].tolist()
-            if self.table.species[index].is_animal
-        ]
-        if task in ("which_of", "focal_of"):
-            form = "common" if rng.random() < 0.65 else "scientific"
-            names = [
-                getattr(self.table.species[index], f"{form}_name") for index in self._options(passing, rng)
-            ]
-            separators = [", ", ", ", ", ", "; ", " / ", " or "]
-            if wording.endswith("{options}"):
-                separators += ["\n", "\n- "]
-            return wording.replace("{options}", str(rng.choice(separators)).join(names)), form
-        if task == "is_kind" or task.endswith("_of_kind"):
-            present = {self.table.species[index].kind for index in passing[: settings.max_species]}
-            usual = task != "is_kind" and rng.random() < 0.4
-            if present and (usual or rng.random() < 0.5):
-                kind = str(rng.choice(sorted(present)))
-            else:
-                kind = str(rng.choice(KINDS))
-            filled = wording.replace("{a_kind}", with_article(kind)).replace("{kinds}", kind + "s")
-            return filled.replace("{kind}", kind), kind
-        if task == "is_group":
-            near = [self.table.species[index].group for index in passing[: settings.max_species]]
-            near = [group for group in near if len(self.table.groups.get(group, ())) >= SMALLEST_GROUP]
-            group = str(rng.choice(near)) if near and rng.random() < 0.55 else self._group(rng)
-            return named(wording, group), group
+    ) -> Example:
+        """Return the example whose last question is asked, with what is shown of it and its answer."""
+        context = self.adapter.context(windows, texts, settings)
+        return Example(
+            task, texts, answer(request, shown(context, self.table)), context, list(windows), request
+        )
+
+    def wording(self, task: str, rng: np.random.Generator, outside: bool = False) -> str:
+        """Draw a wording of a task."""
+        wording = draw(task, self.split, rng)
+        return rephrase(wording, rng, outside=outside) if self.noise else wording
+
+    def ask(
+        self, task: str, heard: Heard, settings: AnswerSettings, rng: np.random.Generator
+    ) -> tuple[str, Request]:
+        """Draw a question of a task; return it in lower case with what it asks for."""
+        sources = self._sources(task)
+        source = sources[int(rng.integers(len(sources)))]
+        wording = self.wording(source, rng, outside=task.startswith("outside"))
         if task == "is_unknown":
-            animals = UNHEARD_ANIMALS[self.split]
-            made_up = rng.random() < MADE_UP_SHARE
-            name = made_up_word(rng) if made_up else animals[int(rng.integers(len(animals)))]
-            return named(wording, name), ""
-        if task in ("is_species", "outside_species"):
-            if passing and rng.random() < 0.55:
-                species = self.table.species[passing[int(rng.integers(min(len(passing), 10)))]]
+            return self._unknown(wording, UNKNOWN_SUBJECTS[source], rng).lower(), Request(task)
+        query, request = self._fill(task, wording, heard, settings, rng)
+        return query.lower(), request
+
+    def _fill(
+        self, task: str, wording: str, heard: Heard, settings: AnswerSettings, rng: np.random.Generator
+    ) -> tuple[str, Request]:
+        """Fill a wording's placeholders; return it with what it asks for."""
+        if task in ("which_of", "focal_of", "either_or"):
+            return self._fill_options(task, wording, heard, rng)
+        if task in ("focal_ranks", "list_ranks"):
+            names = ["common", "scientific"] if task == "list_ranks" else list(RANK_NOUNS)
+            first = str(rng.choice(names))
+            second = str(rng.choice([rank for rank in RANK_NOUNS if rank != first]))
+            nouns = [str(rng.choice(RANK_NOUNS[rank])) for rank in (first, second)]
+            filled = wording.replace("{first}", nouns[0]).replace("{second}", nouns[1])
+            return filled, Request(task, (first, second))
+        if task in ("is_rank", "list_of_rank"):
+            taxon, classes = self.draw_taxon(heard, rng)
+            return wording.replace("{taxon}", taxon), self.request(task, classes, heard)
+        if task == "is_sound":
+            phrase, index = self.draw_sound(heard, rng)
+            return wording.replace("{a_sound}", phrase), self.request(task, [index], heard)
+        if task == "either_kind":
+            kinds = [self.draw_kind(heard, settings, rng)]
+            kinds.append(str(rng.choice([kind for kind in KINDS if kind != kinds[0]])))
+            rng.shuffle(kinds)
+            classes = [index for kind in kinds for index in self.adapter.finder.kinds[kind]]
+            filled = wording.replace("{a_other_kind}", with_article(kinds[1]))
+            filled = filled.replace("{other_kind}", kinds[1])
+            return fill_kind(filled, kinds[0]), Request(task, ("kind",), frozenset(classes))
+        if task in ("is_group", "no_group"):
+            group = self.draw_group(heard, settings, rng)
+            return fill_name(wording, group), self.request(task, self.adapter.finder.groups[group], heard)
+        if "{kind" in wording or "{a_kind" in wording:
+            kind = self.draw_kind(heard, settings, rng)
+            return fill_kind(wording, kind), self.request(task, self.adapter.finder.kinds[kind], heard)
+        if "{name" in wording or "{a_name" in wording:
+            index = self.draw_species(heard, rng)
+            return self.fill_species(wording, index, rng), self.request(task, [index], heard)
+        if task == "top_species":
+            number = int(rng.integers(2, 4))
+            return wording.replace("{n}", ("two", "three")[number - 2]), Request(task, number=number)
+        form = task.split("_")[1]
+        return wording, Request(task, FIXED_FORMS.get(form, (form if form in FORMS else "common",)))
+
+    def request(self, task: str, classes: Sequence[int], heard: Heard, recording: int = 0) -> Request:
+        """Return a request about some classes, by common name."""
+        meant = frozenset(classes)
+        return Request(task, ("common",), meant, heard=bool(meant & heard.reaches), recording=recording)
+
+    def _fill_options(
+        self, task: str, wording: str, heard: Heard, rng: np.random.Generator
+    ) -> tuple[str, Request]:
+        """Fill a wording's options."""
+        form = "common" if rng.random() < 0.65 else "scientific"
+        options = self.draw_options(heard.passing, rng, two=task == "either_or")
+        names = [getattr(self.table[index], f"{form}_name") for index in options]
+        request = Request(task, (form,), frozenset(options))
+        if task == "either_or":
+            for place, name in zip(("first", "second"), names, strict=True):
+                article = with_article(name) if form == "common" else name
+                wording = wording.replace(f"{{a_{place}}}", article).replace(f"{{{place}_name}}", name)
+            return wording, request
+        separators = [", ", ", ", ", ", "; ", " / ", " or "]
+        if wording.endswith("{options}"):
+            separators += ["\n", "\n- "]
+        if rng.random() < 0.15:
+            last = str(rng.choice([" or ", " and ", ", or ", ", and "]))
+            return wording.replace("{options}", ", ".join(names[:-1]) + last + names[-1]), request
+        return wording.replace("{options}", str(rng.choice(separators)).join(names)), request
+
+    def _unknown(self, wording: str, subject: str, rng: np.random.Generator) -> str:
+        """Fill a wording with something that is no class of the encoder."""
+        chance = rng.random()
+        if subject == "animal":
+            if chance < 0.25:
+                name = made_up_word(rng)
+            elif chance < 0.45:
+                name = self._binomial(rng)
             else:
-                species = self.table.species[self._options(passing, rng)[-1]]
-            if rng.random() < 0.7:
-                return named(wording, species.common_name), species.scientific_name
-            filled = named(wording, species.scientific_name, article=rng.random() < 0.3)
-            return filled, species.scientific_name
-        return wording, ""
+                name = self._thing("unheard_animals", rng)
+            return fill_name(wording, name, article=" " not in name or chance >= 0.45)
+        if subject == "sound":
+            return wording.replace("{a_sound}", self._thing("unheard_sounds", rng))
+        rank = str(rng.choice(["family", "genus", "order"]))
+        name = self._thing("unheard_taxa", rng).split()[0] if chance < 0.6 else made_up_word(rng) + "us"
+        return wording.replace("{taxon}", f"{rank} {name}")
 
-    def _options(self, passing: Sequence[int], rng: np.random.Generator) -> list[int]:
+    def _thing(self, what: str, rng: np.random.Generator) -> str:
+        things = self.things[what]
+        return things[int(rng.integers(len(things)))]
+
+    def _binomial(self, rng: np.random.Generator) -> str:
+        """Draw a Latin name that is no class's."""
+        if rng.random() < 0.3:
+            return self._thing("unheard_taxa", rng)
+        while True:
+            genus = self.table[self.animal(rng)].genus
+            epithet = self.table[self.animal(rng)].scientific_name.split()[-1]
+            name = f"{genus} {epithet}"
+            if self.table.find(name) is None:
+                return name
+
+    def draw_kind(self, heard: Heard, settings: AnswerSettings, rng: np.random.Generator) -> str:
+        """Draw a kind of animals, often one that is heard."""
+        present = {self.table[index].kind for index in heard.passing[: settings.max_species]}
+        if present and rng.random() < 0.55:
+            return str(rng.choice(sorted(present)))
+        return str(rng.choice(KINDS))
+
+    def draw_group(self, heard: Heard, settings: AnswerSettings, rng: np.random.Generator) -> str:
+        """Draw the noun for a group, often one that is heard."""
+        near = [group for index in heard.passing[: settings.max_species] for group in self.groups_of.get(index, ())]
+        if near and rng.random() < 0.5:
+            return str(rng.choice(near))
+        while True:
+            groups = self.groups_of.get(self.animal(rng), ())
+            if groups:
+                return str(rng.choice(groups))
+
+    def draw_taxon(self, heard: Heard, rng: np.random.Generator) -> tuple[str, Sequence[int]]:
+        """Draw a taxon with its rank in front, often one that is heard, and the classes in it."""
+        index = self.animal(rng)
+        if heard.passing and rng.random() < 0.5:
+            index = heard.passing[int(rng.integers(min(len(heard.passing), 6)))]
+        species = self.table[index]
+        rank = str(rng.choice(["family", "family", "genus", "order"]))
+        name = str(getattr(species, rank))
+        return f"{rank} {name}", self.adapter.finder.taxa[name.lower()]
+
+    def draw_sound(self, heard: Heard, rng: np.random.Generator) -> tuple[str, int]:
+        """Draw a phrase for a sound that is a class, and the class."""
+        sounds = [species for species in self.table if not species.is_animal]
+        near = [species for species in sounds if species.class_index in heard.reaches]
+        species = sounds[int(rng.integers(len(sounds)))]
+        if near and rng.random() < 0.6:
+            species = near[int(rng.integers(len(near)))]
+        phrases = (species.common_name, *SOUND_PHRASES.get(species.common_name, ()))
+        phrase = str(rng.choice(phrases))
+        uncountable = phrase.endswith(("s", "noise", "speech", "ing", "fire"))
+        return phrase if uncountable else with_article(phrase), species.class_index
+
+    def draw_species(self, heard: Heard, rng: np.random.Generator) -> int:
+        """Draw a species, in half of the cases one that is heard, else mostly a relative of one."""
+        if heard.passing and rng.random() < 0.55:
+            return heard.passing[int(rng.integers(min(len(heard.passing), 10)))]
+        return self.draw_options(heard.passing, rng)[-1]
+
+    def fill_species(self, wording: str, index: int, rng: np.random.Generator) -> str:
+        """Fill a wording's ``{name}`` with a species, by its common or its scientific name."""
+        species = self.table[index]
+        if rng.random() < 0.7:
+            return fill_name(wording, species.common_name)
+        return fill_name(wording, species.scientific_name, article=rng.random() < 0.3)
+
+    def draw_options(self, passing: Sequence[int], rng: np.random.Generator, two: bool = False) -> list[int]:
         """Draw options: some species that pass, and others, mostly their relatives."""
-        here = list(passing[:6])
+        here = list(passing[:8])
         rng.shuffle(here)
-        here = here[: int(rng.integers(0, 4))]
-        anchors = list(passing[:3]) or [self._animal(rng)]
+        here = here[: int(rng.integers(0, 2 if two else 4))]
+        anchors = list(passing[:3]) or [self.animal(rng)]
         others: list[int] = []
-        for _ in range(int(rng.integers(1, 7)) if rng.random() < 0.85 else int(rng.integers(7, 13))):
-            anchor = self.table.species[anchors[int(rng.integers(len(anchors)))]]
+        for _ in range(2 if two else int(rng.integers(1, 7) if rng.random() < 0.85 else rng.integers(7, 13))):
+            anchor = self.table[anchors[int(rng.integers(len(anchors)))]]
             rank = rng.choice([anchor.genus, anchor.family, anchor.order, ""], p=[0.4, 0.25, 0.15, 0.2])
-            group = self.relatives.get(str(rank)) or [self._animal(rng)]
+            group = self.relatives.get(str(rank)) or [self.animal(rng)]
             others.append(group[int(rng.integers(len(group)))])
-        options = unique_indices([*here, *[index for index in others if index not in here]])
+        options = list(dict.fromkeys([*here, *others]))
         while len(options) < 2:
-            options = unique_indices([*options, self._animal(rng)])
-        order = rng.permutation(len(options))
-        return [options[place] for place in order]
+            options = list(dict.fromkeys([*options, self.animal(rng)]))
+        if two:
+            options = options[:2]
+        return [options[place] for place in rng.permutation(len(options))]
 
-    def _group(self, rng: np.random.Generator) -> str:
-        """Draw a group's noun, common groups more often."""
-        while True:
-            group = self.table.species[self._animal(rng)].group
-            if len(self.table.groups.get(group, ())) >= SMALLEST_GROUP:
-                return group
-
-    def _animal(self, rng: np.random.Generator) -> int:
+    def animal(self, rng: np.random.Generator) -> int:
         """Draw an animal class, all alike."""
-        while True:
-            index = int(rng.integers(len(self.table.species)))
-            if self.table.species[index].is_animal:
-                return index
+        return int(self.animals[int(rng.integers(len(self.animals)))])
 
 
-def named(wording: str, name: str, article: bool = True) -> str:
+FORMS = ("common", "scientific", "genus", "family", "order", "kind")
+
+
+def fill_name(wording: str, name: str, article: bool = True) -> str:
     """Fill a wording's ``{name}`` and ``{a_name}``."""
     return wording.replace("{a_name}", with_article(name) if article else name).replace("{name}", name)
 
 
-def unique_indices(indices: Sequence[int]) -> list[int]:
-    """Return class indices without repeats, in their order."""
-    return list(dict.fromkeys(indices))
-
-
-def caption(animals: Sequence[str], sounds: Sequence[str]) -> str:
-    """Return the caption of a window from its animals' and other sounds' tagged names."""
-    if animals and sounds:
-        return f"A recording of {joined(animals)}, with {joined(sounds)} in the background."
-    if animals:
-        return f"A recording of {joined(animals)}."
-    if sounds:
-        return f"No animal species is heard, only {joined(sounds)}."
-    return "No animal species is heard."
+def fill_kind(wording: str, kind: str) -> str:
+    """Fill a wording's ``{kind}``, ``{a_kind}`` and ``{kinds}``."""
+    filled = wording.replace("{a_kind}", with_article(kind)).replace("{kinds}", kind + "s")
+    return filled.replace("{kind}", kind)

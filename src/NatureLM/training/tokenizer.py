@@ -4,35 +4,36 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+import numpy as np
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import PreTrainedTokenizerFast
 
+from NatureLM.models.concepts import ConceptFinder
 from NatureLM.models.species import SpeciesTable
 from NatureLM.models.vocabulary import BOS, EOS, PAD, SPECIAL_TOKENS
-from NatureLM.training.tasks import NONE, UNKNOWN, caption, load_wordings
+from NatureLM.training.answers import answer_forms
+from NatureLM.training.wordings import expand, load_things, load_wordings
 
-WORDING_REPEATS = 4
-"""How often each wording is counted beside one name: questions are read at every step of training."""
+EXPANSIONS = 12
+"""How many texts of each pattern are read."""
 
 
 def corpus(table: SpeciesTable) -> Iterator[str]:
-    """Yield the texts that the vocabulary is made from."""
-    for species in table.species:
-        yield species.common_name
-        yield species.common_name.lower()
-        yield species.kind
-        if species.is_animal:
-            yield species.scientific_name
-            yield species.scientific_name.lower()
-            yield species.family
-            yield species.order
-    for wordings in load_wordings().values():
-        for wording in wordings["train"] * WORDING_REPEATS:
-            yield " " + wording.lower()
-    answers = [NONE, UNKNOWN, "Yes", "No", caption([], []), caption([" a", " b", " c"], [" d", " e"])]
-    yield from answers * 50
-    for number in range(20):
-        yield str(number)
+    """Yield the texts that the vocabulary is made from: questions, answers, and names that are not known."""
+    rng = np.random.default_rng(0)
+    for splits in load_wordings().values():
+        for pattern in splits["train"]:
+            for _ in range(EXPANSIONS if "[" in pattern else 2):
+                yield " " + expand(pattern, rng)
+    for names in load_things("train").values():
+        for name in names:
+            yield " " + name.lower()
+    # Groups, and the words of names: whatever is asked in vain is spelled with them.
+    finder = ConceptFinder(table)
+    yield from (f" {noun}" for noun in finder.groups)
+    for species in table:
+        yield f" {species.scientific_name.lower()}"
+    yield from answer_forms() * 50
 
 
 def train_tokenizer(table: SpeciesTable, vocabulary_size: int) -> PreTrainedTokenizerFast:

@@ -21,10 +21,11 @@ from torch.nn import functional
 from torch.utils.data import DataLoader
 
 from NatureLM.errors import ConfigError
+from NatureLM.models.adapters.species_tokens import CLASS_COLUMNS
 from NatureLM.models.devices import choose_device
 from NatureLM.models.naturelm import NatureLM
 from NatureLM.models.species import SpeciesTable
-from NatureLM.training.batches import IGNORED, TEXT, Batch, ExampleStream, collate, encode_example
+from NatureLM.training.batches import CLASS, IGNORED, Batch, ExampleMaker, ExampleStream, collate, encode_example
 from NatureLM.training.bundled import (
     build_model,
     evidence_maker,
@@ -68,6 +69,10 @@ def run_processes(settings: BundledTrainingConfig) -> None:
     # Idle threads that spin would take the cores from each other (many times slower on two cores).
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     os.environ["OMP_NUM_THREADS"] = str(settings.threads_per_process)
+    # glibc: large buffers are kept and used again; fetching them anew for each step takes a third of its time.
+    os.environ.setdefault("MALLOC_MMAP_THRESHOLD_", str(2**30))
+    os.environ.setdefault("MALLOC_TRIM_THRESHOLD_", str(2**32 - 1))
+    os.environ.setdefault("MALLOC_TOP_PAD_", str(2**28))
     rendezvous = settings.output_path / "rendezvous"
     rendezvous.unlink(missing_ok=True)
     start_processes(train_process, args=(settings,), nprocs=settings.processes, start_method="spawn")
@@ -163,11 +168,15 @@ def embed_batch(model: NatureLM, batch: Batch) -> torch.Tensor:
     """Return the embeddings [batch, length, hidden] of a batch, as the model's own prompts have them."""
     embed_tokens = model.get_input_embeddings()
     adapter = species_adapter(model)
-    tokens = batch.tokens
-    embeds = adapter.mark_text(embed_tokens(tokens[..., 0]), tokens[..., 5])
-    is_species = tokens[..., 2] != TEXT
-    species = adapter.embed(tokens[is_species][:, :5], batch.strengths[is_species], embed_tokens)
-    return embeds.masked_scatter(is_species[..., None], species)
+    tokens, marks = batch.rows[..., 0], batch.rows[..., 1:]
+    is_class = tokens == CLASS
+    text = embed_tokens(tokens.clamp(min=0))
+    marked = (marks[..., 0] > 0) & ~is_class
+    text = text.masked_scatter(
+        marked[..., None], adapter.mark_text(text[marked], marks[marked], embed_tokens)
+    )
+    classes = adapter.embed(marks[is_class][:, :CLASS_COLUMNS], batch.features[is_class], embed_tokens)
+    return text.masked_scatter(is_class[..., None], classes)
 
 
 def answer_logits(model: NatureLM, batch: Batch) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
@@ -201,7 +210,7 @@ def average_gradients(model: NatureLM) -> None:
 
 def build_optimizers(model: NatureLM, settings: BundledTrainingConfig) -> list[torch.optim.Optimizer]:
     """Return Muon for the hidden matrices and AdamW for embeddings, norms and biases."""
-    embedding_names = ("embed_tokens", "lm_head", "_embedding", "strength_map")
+    embedding_names = ("embed_tokens", "lm_head", "_embedding", "feature_map")
     matrices: list[torch.nn.Parameter] = []
     others: list[torch.nn.Parameter] = []
     for name, parameter in model.named_parameters():
@@ -223,15 +232,13 @@ def validation_batches(
     settings: BundledTrainingConfig, evidence: EvidenceMaker, tasks: TaskMaker, model: NatureLM
 ) -> dict[str, list[Batch]]:
     """Return batches of each task on fresh windows, and of each task in wordings never trained on."""
-    held_out = TaskMaker(tasks.adapter, tasks.table, split="held_out")
+    held_out = TaskMaker(tasks.adapter, tasks.table, split="held_out", noise=False)
     rng = np.random.default_rng((VALIDATION_SEED, settings.seed))
     windows = evidence.windows(settings.validation_windows, rng)
     groups: dict[str, list[Any]] = defaultdict(list)
-    for logits in windows:
-        for maker, prefix in ((tasks, ""), (held_out, "held_out/")):
-            for _ in range(6):
-                example = maker.example(logits, rng)
-                groups[prefix + example.task].append(encode_example(example, model.processor))
+    for maker, prefix in ((tasks, ""), (held_out, "held_out/")):
+        for example in ExampleMaker(maker).examples(windows, 8 * len(windows), rng):
+            groups[prefix + example.task].append(encode_example(example, model.processor))
     return {
         name: [collate(group[first : first + 64]) for first in range(0, len(group), 64)]
         for name, group in sorted(groups.items())

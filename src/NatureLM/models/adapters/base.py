@@ -14,29 +14,55 @@ from NatureLM.models.species import SpeciesTable
 
 
 @dataclass(frozen=True)
-class AudioContext:
-    """What the language model is given of one window for one query.
+class Mark:
+    """A stretch of a text that the adapter has something to say of.
 
     Attributes
     ----------
-    length : int
-        Number of tokens that stand for the window in the prompt.
-    query_marks : list of (int, int, int)
-        Character spans of the query (start, end) and the mark (1, 2, ...) that their tokens get.
+    start, end : int
+        Characters of the text.
+    content : tuple of int
+        What :meth:`Adapter.mark_text` is given for the stretch's tokens.
+    token : str or None
+        A token that stands for the stretch in the prompt; None leaves its words.
+    """
+
+    start: int
+    end: int
+    content: tuple[int, ...]
+    token: str | None = None
+
+
+@dataclass(frozen=True)
+class PromptContext:
+    """What the language model is given of one prompt's recordings.
+
+    Attributes
+    ----------
+    lengths : list of int
+        Number of tokens that stand for each recording.
+    marks : list of lists of Mark
+        For each text of the conversation.
     content : Any
         What the adapter needs to make the tokens.
     """
 
-    length: int
-    query_marks: list[tuple[int, int, int]] = field(default_factory=list)
+    lengths: list[int]
+    marks: list[list[Mark]] = field(default_factory=list)
     content: Any = None
 
 
 class Adapter(torch.nn.Module):
     """Base of the adapters; the defaults suit one whose tokens do not depend on the query."""
 
+    mark_columns = 1
+    """Numbers in a mark's content."""
+
+    tokenizer: PreTrainedTokenizerBase
+
     def attach(self, tokenizer: PreTrainedTokenizerBase, table: SpeciesTable) -> None:
         """Give the adapter the tokenizer and the names of classes, where its tokens are made of them."""
+        self.tokenizer = tokenizer
 
     def check(self, settings: AnswerSettings) -> None:
         """Refuse settings that this adapter cannot honour.
@@ -47,22 +73,39 @@ class Adapter(torch.nn.Module):
             With the limit.
         """
 
-    def context(self, features: Any, query: str, settings: AnswerSettings) -> AudioContext:
-        """Return what the language model is given of a window's ``features`` for ``query``."""
+    def context(
+        self, features: Sequence[Any], texts: Sequence[str], settings: AnswerSettings
+    ) -> PromptContext:
+        """Return what the language model is given of windows for a conversation about them.
+
+        Parameters
+        ----------
+        features : sequence
+            The features of each window that the prompt is about.
+        texts : sequence of str
+            Question, answer, question, ...: the last is the question to be answered.
+        settings : AnswerSettings
+        """
         raise NotImplementedError
 
-    def forward(self, contexts: Sequence[AudioContext], embed_tokens: torch.nn.Embedding) -> torch.Tensor:
+    def forward(self, contexts: Sequence[PromptContext], embed_tokens: torch.nn.Embedding) -> torch.Tensor:
         """Return the tokens of all contexts one after another, [sum of lengths, hidden]."""
         raise NotImplementedError
 
-    def mark_text(self, embeddings: torch.Tensor, marks: torch.Tensor) -> torch.Tensor:
-        """Return text embeddings [..., hidden] with the marks (int64 [...], 0 for none) worked in."""
+    def mark_text(
+        self, embeddings: torch.Tensor, marks: torch.Tensor, embed_tokens: torch.nn.Embedding
+    ) -> torch.Tensor:
+        """Return text embeddings [..., hidden] with marks (int64 [..., mark_columns], 0 for none) worked in."""
         return embeddings
 
-    def decoding_rules(self, contexts: Sequence[Sequence[AudioContext]]) -> LogitsProcessorList:
-        """Return what restrains decoding, given the contexts of each row of the batch."""
+    def decoding_rules(self, contexts: Sequence[PromptContext]) -> LogitsProcessorList:
+        """Return what restrains decoding, given the context of each row of the batch."""
         return LogitsProcessorList()
 
-    def detections(self, contexts: Sequence[AudioContext], token_ids: Sequence[int]) -> list[Detection]:
+    def text(self, context: PromptContext, token_ids: Sequence[int]) -> str:
+        """Return the text of an answer that is given as token ids."""
+        return str(self.tokenizer.decode(list(token_ids), skip_special_tokens=True)).strip()
+
+    def detections(self, context: PromptContext, token_ids: Sequence[int]) -> list[Detection]:
         """Return the species that an answer, given as its token ids, names."""
         return []

@@ -1,9 +1,9 @@
-"""The bundled model's adapter: each species that the encoder hears becomes a few tokens made of its words.
+"""The bundled model's adapter: each class that the encoder hears becomes a token that answers can point at.
 
-A class is described by the language model's own embeddings of its kind, common name, scientific name,
-family and order, each passed through a small map, plus embeddings of what field a word belongs to, of
-the word before it (which makes names easy to copy), of the slot and of the state of the class, and
-learned features of its strength. A class has no parameters of its own, so a new one needs only words.
+A class is described by its kind, its state, its strength, how it is related to the stronger ones, and
+whether the question or the last answer speaks of it. It has no parameters of its own, so a new class needs
+only a row in the table. Names in a question stand as one token each, which carries what the evidence says
+of them, so that the language model never has to spell a name.
 """
 
 from __future__ import annotations
@@ -18,52 +18,68 @@ import torch
 from transformers import LogitsProcessorList, PreTrainedTokenizerBase
 
 from NatureLM.errors import ConfigError
-from NatureLM.models.adapters.base import Adapter, AudioContext
+from NatureLM.models.adapters.base import Adapter, Mark, PromptContext
 from NatureLM.models.answering import AnswerSettings, Detection
-from NatureLM.models.name_rules import NameRules, answer_tokens, names_of_answer, window_names
+from NatureLM.models.concepts import Concept, ConceptFinder, ConceptType
+from NatureLM.models.slot_rules import AnswerTokens, NamedSlot, SlotRules, answer_tokens, read_answer
 from NatureLM.models.species import SpeciesTable
 from NatureLM.models.species_evidence import (
-    MAX_SLOTS,
     MAX_SPECIES,
     ClassEvidence,
     State,
     choose_classes,
-    floor_logit,
-    state_of_mention,
+    state_of_concept,
 )
-from NatureLM.models.vocabulary import FIELD_TAGS, NAME_END
+from NatureLM.models.vocabulary import MAX_RECORDINGS, MAX_SLOTS, NAME, SLOTS
 
-FIELDS = ("kind", "common", "scientific", "family", "order")
-"""What the words of a class are, in the order in which they are laid out."""
+KINDS = ("bird", "frog", "insect", "mammal", "sound")
 
-STRENGTHS = 3
-"""Peak logit / 8, sigmoid, share of segments."""
+RANKS = ("genus", "family", "order", "kind")
 
-QUERY_MARKS = 1 + 2 * len(State)
-"""No mark, or one of the states for a common or a scientific name in the question."""
+FEATURES = (
+    "peak logit / 8",
+    "sigmoid of the peak logit",
+    "share of segments",
+    *(f"first of its {rank}" for rank in RANKS),
+    "in the other recording too",
+    "strongest of the other recording",
+    "named in the question",
+    "of a group in the question",
+    "named in the last answer",
+)
+"""What a class's features say, in their order."""
+
+CLASS_COLUMNS = 3
+"""Slot (counted over the recordings), kind, state."""
+
+MARK_COLUMNS = 1 + 2 * MAX_RECORDINGS
+"""Concept type; for each recording its state there, and 1 + the slot it has there (0 for none)."""
+
+COLLAPSED = (ConceptType.COMMON, ConceptType.SCIENTIFIC, ConceptType.TAXON)
+"""Concepts for which the token ``<name>`` stands; the words of others are kept."""
 
 
 @dataclass(frozen=True)
 class SpeciesTokens:
-    """The described classes of one window, one row a token.
+    """The described classes of a prompt's windows, one row a class.
 
     Attributes
     ----------
-    evidence : list of ClassEvidence
-        The classes, in slot order.
-    tokens : int64 [length, 5]
-        Token id, id of the token before it, field, slot, state (+ 4 if the question names the class).
-    strengths : float32 [length, 3]
-        Non-zero at the first token of each class only.
+    evidence : list of lists of ClassEvidence
+        The classes of each window, in slot order.
+    classes : int64 [count, 3]
+        Slot, kind, state.
+    features : float32 [count, 12]
+        As ``FEATURES`` lists them.
     """
 
-    evidence: list[ClassEvidence]
-    tokens: npt.NDArray[np.int64]
-    strengths: npt.NDArray[np.float32]
+    evidence: list[list[ClassEvidence]]
+    classes: npt.NDArray[np.int64]
+    features: npt.NDArray[np.float32]
 
 
 class SpeciesTokensAdapter(Adapter):
-    """Evidence of a window -> tokens of its strongest classes.
+    """Evidence of windows -> a token for each of their strongest classes.
 
     Parameters
     ----------
@@ -73,55 +89,31 @@ class SpeciesTokensAdapter(Adapter):
         Answers that hold every word which may be written outside names; none leaves words free.
     """
 
-    tokenizer: PreTrainedTokenizerBase
+    mark_columns = MARK_COLUMNS
     table: SpeciesTable
+    finder: ConceptFinder
 
     def __init__(self, hidden_size: int, answers: Sequence[str] = ()) -> None:
         super().__init__()
         self.answers = list(answers)
-        self.token_map = torch.nn.Linear(hidden_size, hidden_size, bias=False)
-        self.previous_map = torch.nn.Linear(hidden_size, hidden_size, bias=False)
-        self.strength_map = torch.nn.Linear(STRENGTHS, hidden_size)
-        self.field_embedding = torch.nn.Embedding(len(FIELDS), hidden_size)
-        self.slot_embedding = torch.nn.Embedding(MAX_SLOTS, hidden_size)
-        self.state_embedding = torch.nn.Embedding(1 + 2 * len(State), hidden_size)
-        self.mark_embedding = torch.nn.Embedding(QUERY_MARKS, hidden_size, padding_idx=0)
-        self._class_tokens: dict[int, npt.NDArray[np.int64]] = {}
+        self.feature_map = torch.nn.Linear(len(FEATURES), hidden_size)
+        self.kind_embedding = torch.nn.Embedding(len(KINDS), hidden_size)
+        self.state_embedding = torch.nn.Embedding(1 + len(State), hidden_size)
+        self.recording_embedding = torch.nn.Embedding(MAX_RECORDINGS, hidden_size)
+        self.mark_type_embedding = torch.nn.Embedding(1 + len(ConceptType), hidden_size, padding_idx=0)
+        self.mark_state_embedding = torch.nn.Embedding(
+            MAX_RECORDINGS * (1 + len(State)), hidden_size, padding_idx=0
+        )
+        self.mark_slot_map = torch.nn.Linear(hidden_size, hidden_size, bias=False)
 
     def attach(self, tokenizer: PreTrainedTokenizerBase, table: SpeciesTable) -> None:
-        """Give the adapter the tokenizer and the names that its tokens are made of."""
-        self.tokenizer = tokenizer
+        """Give the adapter the tokenizer and the names of the classes."""
+        super().attach(tokenizer, table)
         self.table = table
-        self._class_tokens = {}
+        self.finder = ConceptFinder(table)
+        self._tokens = AnswerTokens.of(tokenizer)
         self._words = answer_tokens(self.answers, tokenizer)
-
-    def class_tokens(self, class_index: int) -> npt.NDArray[np.int64]:
-        """Return the words of a class: int64 [length, 3] of token id, id before it, field."""
-        if class_index not in self._class_tokens:
-            species = self.table.species[class_index]
-            vocabulary = self.tokenizer
-            end = vocabulary.convert_tokens_to_ids(NAME_END)
-            texts = (
-                species.kind,
-                species.common_name,
-                species.scientific_name,
-                species.family,
-                species.order,
-            )
-            rows: list[tuple[int, int, int]] = []
-            for field, (name, text) in enumerate(zip(FIELDS, texts, strict=True)):
-                if not text:
-                    continue
-                ids = vocabulary.encode(text, add_special_tokens=False)
-                if name in ("common", "scientific"):
-                    ids = [*ids, end]
-                tag = FIELD_TAGS["sound" if name == "common" and not species.is_animal else name]
-                before = vocabulary.convert_tokens_to_ids(tag)
-                for token in ids:
-                    rows.append((token, before, field))
-                    before = token
-            self._class_tokens[class_index] = np.array(rows, dtype=np.int64)
-        return self._class_tokens[class_index]
+        self._first_slot = int(tokenizer.convert_tokens_to_ids(SLOTS[0]))
 
     def check(self, settings: AnswerSettings) -> None:
         """Refuse floors outside [0, 1] and more species than the model was trained with."""
@@ -133,98 +125,201 @@ class SpeciesTokensAdapter(Adapter):
                 "per window; for more, use shorter windows."
             )
 
-    def context(self, features: Any, query: str, settings: AnswerSettings) -> AudioContext:
-        """Describe a window's strongest classes for a question.
+    def context(
+        self, features: Sequence[Any], texts: Sequence[str], settings: AnswerSettings
+    ) -> PromptContext:
+        """Describe the strongest classes of one window or two for a conversation about them.
 
         Parameters
         ----------
-        features : float32 tensor [segments, classes]
-            Logits of the encoder.
-        query : str
+        features : sequence of float32 tensors [segments, classes]
+            Logits of the encoder, window by window.
+        texts : sequence of str
+            Question, answer, question, ...: the last is the question to be answered.
         settings : AnswerSettings
+
+        Raises
+        ------
+        ConfigError
+            If there are more windows than one prompt can hold.
         """
-        logits = np.asarray(features, dtype=np.float32)
-        # Sounds have everyday names ("background noise"): as words of a question they are no species.
-        mentions = [
-            mention
-            for mention in self.table.mentions(query)
-            if self.table.species[mention.class_index].is_animal
+        if len(features) > MAX_RECORDINGS:
+            raise ConfigError(
+                f"{len(features)} recordings in one question: this model compares at most {MAX_RECORDINGS}; "
+                "ask about fewer."
+            )
+        concepts = [
+            self.finder.find(text, genera=place % 2 == 1) for place, text in enumerate(texts)
         ]
-        chosen = choose_classes(logits, self.table, mentions, settings)
-        marks = []
-        for mention in mentions:
-            state = state_of_mention(mention, logits, chosen, self.table, settings)
-            offset = len(State) if mention.form == "scientific" else 0
-            marks.append((mention.start, mention.end, int(state) + offset))
-        if not mentions:
-            # "An owl" is answered like "a Barn Owl": by what the evidence says of any owl.
-            floor = floor_logit(settings.min_evidence)
-            for start, end, noun in self.table.group_mentions(query):
-                heard = bool((logits[:, self.table.groups[noun]] >= floor).any())
-                marks.append((start, end, int(State.PRESENT if heard else State.WEAK)))
-        content = self.describe(chosen)
-        return AudioContext(length=len(content.tokens), query_marks=marks, content=content)
+        spoken_of = [concept for found in concepts for concept in found]
+        windows = [np.asarray(window, dtype=np.float32) for window in features]
+        chosen = [choose_classes(window, self.table, spoken_of, settings) for window in windows]
+        peaks = [window.max(axis=0) for window in windows]
+        marks = [
+            [self._mark(concept, peaks, chosen, settings) for concept in found] for found in concepts
+        ]
+        question = concepts[-1] if concepts else []
+        last_answer = concepts[-2] if len(concepts) > 1 else []
+        content = self.describe(chosen, question, last_answer)
+        return PromptContext([len(window) for window in chosen], marks, content)
 
-    def describe(self, chosen: Sequence[ClassEvidence]) -> SpeciesTokens:
-        """Lay out the words of the chosen classes one class after another."""
-        tokens: list[npt.NDArray[np.int64]] = [np.zeros((0, 5), dtype=np.int64)]
-        strengths: list[npt.NDArray[np.float32]] = [np.zeros((0, STRENGTHS), dtype=np.float32)]
-        for slot, evidence in enumerate(chosen):
-            words = self.class_tokens(evidence.class_index)
-            rows = np.zeros((len(words), 5), dtype=np.int64)
-            rows[:, :3] = words
-            rows[:, 3] = slot
-            rows[:, 4] = int(evidence.state) + len(State) * evidence.mentioned
-            strength = np.zeros((len(words), STRENGTHS), dtype=np.float32)
-            strength[0] = (evidence.peak_logit / 8.0, evidence.score, evidence.share)
-            tokens.append(rows)
-            strengths.append(strength)
-        return SpeciesTokens(list(chosen), np.concatenate(tokens), np.concatenate(strengths))
+    def _mark(
+        self,
+        concept: Concept,
+        peaks: Sequence[npt.NDArray[np.float32]],
+        chosen: Sequence[Sequence[ClassEvidence]],
+        settings: AnswerSettings,
+    ) -> Mark:
+        """Return what the evidence says of something that a text speaks of."""
+        content = [int(concept.type)]
+        members = set(concept.classes)
+        for recording in range(MAX_RECORDINGS):
+            state, place = 0, 0
+            if recording < len(chosen):
+                state = int(state_of_concept(concept, peaks[recording], chosen[recording], settings))
+                places = (slot for slot, e in enumerate(chosen[recording]) if e.class_index in members)
+                slot = next(places, None)
+                place = 0 if slot is None else 1 + recording * MAX_SLOTS + slot
+            content += [state, place]
+        token = NAME if concept.type in COLLAPSED else None
+        return Mark(concept.start, concept.end, tuple(content), token)
 
-    def forward(self, contexts: Sequence[AudioContext], embed_tokens: torch.nn.Embedding) -> torch.Tensor:
-        """Return the tokens of all contexts one after another, [sum of lengths, hidden]."""
-        weight = self.token_map.weight
-        tokens = torch.from_numpy(np.concatenate([context.content.tokens for context in contexts]))
-        strengths = torch.from_numpy(np.concatenate([context.content.strengths for context in contexts]))
-        return self.embed(tokens.to(weight.device), strengths.to(weight.device, weight.dtype), embed_tokens)
+    def describe(
+        self,
+        chosen: Sequence[Sequence[ClassEvidence]],
+        question: Sequence[Concept] = (),
+        last_answer: Sequence[Concept] = (),
+    ) -> SpeciesTokens:
+        """Lay out the chosen classes of each window.
 
-    def embed(
-        self, tokens: torch.Tensor, strengths: torch.Tensor, embed_tokens: torch.nn.Embedding
-    ) -> torch.Tensor:
-        """Return embeddings [length, hidden] of rows as :class:`SpeciesTokens` holds them."""
-        token, previous, field, slot, state = tokens.unbind(-1)
-        return (
-            self.token_map(embed_tokens(token))
-            + self.previous_map(embed_tokens(previous))
-            + self.strength_map(strengths)
-            + self.field_embedding(field)
-            + self.slot_embedding(slot)
-            + self.state_embedding(state)
+        Parameters
+        ----------
+        chosen : sequence of sequences of ClassEvidence
+        question, last_answer : sequence of Concept
+            What the question, and the answer before it, speak of.
+        """
+        named = {concept.classes[0] for concept in question if concept.type in COLLAPSED[:2]}
+        grouped = {
+            index
+            for concept in question
+            if concept.type not in (*COLLAPSED[:2], ConceptType.SOUND)
+            for index in concept.classes
+        }
+        answered = {concept.classes[0] for concept in last_answer if concept.type in COLLAPSED[:2]}
+        for concept in last_answer:
+            if concept.type in (ConceptType.TAXON, ConceptType.KIND):
+                members = set(concept.classes)
+                meant = (item.class_index for item in chosen[0] if item.class_index in members)
+                answered |= set(list(meant)[:1])
+        classes, features = [], []
+        for recording, evidence in enumerate(chosen):
+            others = [item for other, items in enumerate(chosen) if other != recording for item in items]
+            elsewhere = {item.class_index for item in others}
+            strongest_elsewhere = {item.class_index for item in others if item.state is State.FOCAL}
+            seen: set[tuple[str, str]] = set()
+            for slot, item in enumerate(evidence):
+                index, species = item.class_index, self.table.species[item.class_index]
+                ranks = [(rank, getattr(species, rank)) for rank in RANKS]
+                classes.append(
+                    (recording * MAX_SLOTS + slot, KINDS.index(species.kind), int(item.state))
+                )
+                features.append(
+                    (
+                        item.peak_logit / 8.0,
+                        item.score,
+                        item.share,
+                        *(rank not in seen for rank in ranks),
+                        index in elsewhere,
+                        index in strongest_elsewhere,
+                        index in named,
+                        index in grouped,
+                        index in answered,
+                    )
+                )
+                seen |= set(ranks)
+        return SpeciesTokens(
+            [list(evidence) for evidence in chosen],
+            np.array(classes, dtype=np.int64).reshape(-1, CLASS_COLUMNS),
+            np.array(features, dtype=np.float32).reshape(-1, len(FEATURES)),
         )
 
-    def mark_text(self, embeddings: torch.Tensor, marks: torch.Tensor) -> torch.Tensor:
-        """Add to the words of a class's name in the question what the evidence says of the class."""
-        return embeddings + self.mark_embedding(marks)
+    def forward(self, contexts: Sequence[PromptContext], embed_tokens: torch.nn.Embedding) -> torch.Tensor:
+        """Return the tokens of all contexts one after another, [sum of lengths, hidden]."""
+        weight = self.feature_map.weight
+        classes = torch.from_numpy(np.concatenate([context.content.classes for context in contexts]))
+        features = torch.from_numpy(np.concatenate([context.content.features for context in contexts]))
+        return self.embed(classes.to(weight.device), features.to(weight.device, weight.dtype), embed_tokens)
 
-    def decoding_rules(self, contexts: Sequence[Sequence[AudioContext]]) -> LogitsProcessorList:
-        """Hold names to those of the classes that reach the floor."""
-        rows = [
-            window_names([e for context in row for e in context.content.evidence], self.table)
-            for row in contexts
+    def embed(
+        self, classes: torch.Tensor, features: torch.Tensor, embed_tokens: torch.nn.Embedding
+    ) -> torch.Tensor:
+        """Return embeddings [count, hidden] of rows as :class:`SpeciesTokens` holds them."""
+        slot, kind, state = classes.unbind(-1)
+        return (
+            embed_tokens(slot + self._first_slot)
+            + self.feature_map(features)
+            + self.kind_embedding(kind)
+            + self.state_embedding(state)
+            + self.recording_embedding(torch.div(slot, MAX_SLOTS, rounding_mode="floor"))
+        )
+
+    def mark_text(
+        self, embeddings: torch.Tensor, marks: torch.Tensor, embed_tokens: torch.nn.Embedding
+    ) -> torch.Tensor:
+        """Add to the words of a text what the evidence says of what they mean."""
+        marked = embeddings + self.mark_type_embedding(marks[..., 0])
+        for recording in range(MAX_RECORDINGS):
+            state, place = marks[..., 1 + 2 * recording], marks[..., 2 + 2 * recording]
+            offset = torch.where(state > 0, recording * (1 + len(State)), 0)
+            marked = marked + self.mark_state_embedding(state + offset)
+            slot = self.mark_slot_map(embed_tokens((place - 1).clamp(min=0) + self._first_slot))
+            marked = marked + slot * (place > 0)[..., None]
+        return marked
+
+    def named_slots(self, context: PromptContext) -> list[NamedSlot]:
+        """Return the slots that an answer may point at, with the names of their classes."""
+        return [
+            NamedSlot.of(recording * MAX_SLOTS + slot, self.table.species[item.class_index])
+            for recording, evidence in enumerate(context.content.evidence)
+            for slot, item in enumerate(evidence)
         ]
-        return LogitsProcessorList([NameRules(rows, self.tokenizer, self._words)])
 
-    def detections(self, contexts: Sequence[AudioContext], token_ids: Sequence[int]) -> list[Detection]:
+    def decoding_rules(self, contexts: Sequence[PromptContext]) -> LogitsProcessorList:
+        """Hold names to those of the classes that reach the floor."""
+        rows = [self.named_slots(context) for context in contexts]
+        return LogitsProcessorList([SlotRules(rows, self.tokenizer, self._words)])
+
+    def text(self, context: PromptContext, token_ids: Sequence[int]) -> str:
+        """Return an answer with the names that it points at."""
+        names = {item.slot: item.names for item in self.named_slots(context)}
+        special = set(self.tokenizer.all_special_ids)
+        parts: list[str] = []
+        words: list[int] = []
+        form = ""
+        for token in token_ids:
+            slot = self._tokens.slots.get(token)
+            if slot is not None:
+                parts += [self.tokenizer.decode(words), names.get(slot, {}).get(form, "")]
+                words = []
+            elif token in self._tokens.tags:
+                form = self._tokens.tags[token]
+            elif token not in special:
+                words.append(token)
+        return "".join([*parts, self.tokenizer.decode(words)]).strip()
+
+    def detections(self, context: PromptContext, token_ids: Sequence[int]) -> list[Detection]:
         """Return the animals that an answer names by common or scientific name, with their evidence."""
-        evidence = [e for context in contexts for e in context.content.evidence if e.passes]
-        named = names_of_answer(token_ids, self.tokenizer)
+        evidence = {
+            recording * MAX_SLOTS + slot: item
+            for recording, items in enumerate(context.content.evidence)
+            for slot, item in enumerate(items)
+        }
         found: dict[int, Detection] = {}
-        for form, name in named:
-            for item in evidence:
+        for form, slot in read_answer(token_ids, self._tokens).given:
+            if form in ("common", "scientific") and slot in evidence:
+                item = evidence[slot]
                 species = self.table.species[item.class_index]
-                value = {"common": species.common_name, "scientific": species.scientific_name}.get(form)
-                if value == name and item.class_index not in found:
-                    found[item.class_index] = Detection(
-                        species.common_name, species.scientific_name, round(item.score, 4)
-                    )
+                found.setdefault(
+                    slot, Detection(species.common_name, species.scientific_name, round(item.score, 4))
+                )
         return list(found.values())

@@ -1,0 +1,186 @@
+"""Answers are held to the classes that the evidence supports.
+
+An answer names a class by a tag that says what kind of name it wants and the slot of the class, such as
+``<common><slot_2>``; the name itself is written by the program. Decoding follows these rules, whatever the
+language model would rather write:
+
+- after a tag, only the slot of a class that reaches the floor and has such a name, none twice, and in order
+  of evidence; after ``A (``, or ``A`` and a space, the slot of the same class;
+- a tag, or a comma or "and" or "with", only where something is left to be named;
+- elsewhere only the words that the model's config lists as those of its answers.
+
+So a name is never invented, garbled, repeated or paired with another's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import torch
+from transformers import LogitsProcessor, PreTrainedTokenizerBase
+
+from NatureLM.models.species import Species
+from NatureLM.models.vocabulary import FIELD_TAGS, MAX_SLOTS, SLOTS
+
+SAME_CLASS_SEPARATORS = (" ", " (")
+"""What stands between two names of one class: ranks in a row, or a second name in brackets."""
+
+
+@dataclass(frozen=True)
+class NamedSlot:
+    """A place that an answer may point at, and the names of its class by form."""
+
+    slot: int
+    names: dict[str, str]
+
+    @classmethod
+    def of(cls, slot: int, species: Species) -> NamedSlot:
+        """Return the slot of a class with the names that the class has."""
+        if not species.is_animal:
+            return cls(slot, {"sound": species.common_name})
+        return cls(
+            slot,
+            {
+                "common": species.common_name,
+                "scientific": species.scientific_name,
+                "genus": species.genus,
+                "family": species.family,
+                "order": species.order,
+                "kind": species.kind,
+            },
+        )
+
+    @property
+    def recording(self) -> int:
+        """Number of the recording, from 0."""
+        return self.slot // MAX_SLOTS
+
+
+@dataclass(frozen=True)
+class AnswerTokens:
+    """Token ids that the rules and the reading of answers need."""
+
+    tags: dict[int, str]
+    slots: dict[int, int]
+
+    @classmethod
+    def of(cls, tokenizer: PreTrainedTokenizerBase) -> AnswerTokens:
+        """Look the tokens up."""
+        look_up = tokenizer.convert_tokens_to_ids
+        return cls(
+            {look_up(tag): form for form, tag in FIELD_TAGS.items()},
+            {look_up(slot): number for number, slot in enumerate(SLOTS)},
+        )
+
+
+@dataclass
+class Written:
+    """What an answer holds so far.
+
+    Attributes
+    ----------
+    given : list of (str, int)
+        Form and slot of each name.
+    between : tuple of int
+        Token ids since the last name.
+    form : str
+        Form of a name whose slot is to follow; empty elsewhere.
+    """
+
+    given: list[tuple[str, int]] = field(default_factory=list)
+    between: tuple[int, ...] = ()
+    form: str = ""
+
+
+def read_answer(ids: Sequence[int], tokens: AnswerTokens) -> Written:
+    """Return what the token ids of an unfinished answer hold."""
+    written = Written()
+    for token in ids:
+        if token in tokens.tags:
+            written.form = tokens.tags[token]
+        elif token in tokens.slots and written.form:
+            written.given.append((written.form, tokens.slots[token]))
+            written.form, written.between = "", ()
+        else:
+            written.between += (token,)
+    return written
+
+
+def answer_tokens(answers: Sequence[str], tokenizer: PreTrainedTokenizerBase) -> frozenset[int]:
+    """Return the tokens that stand outside names in the answers given as examples."""
+    special = set(tokenizer.all_special_ids)
+    ids = {token for text in answers for token in tokenizer.encode(text, add_special_tokens=False)}
+    return frozenset(ids - special)
+
+
+class SlotRules(LogitsProcessor):
+    """Masks the logits so that answers keep to the rules at the head of this module.
+
+    Parameters
+    ----------
+    rows : sequence of sequences of NamedSlot
+        The classes that may be named, in slot order, one list per row of the batch (beams share it).
+    tokenizer : PreTrainedTokenizerBase
+    words : frozenset of int
+        The tokens that may stand outside names; empty leaves words free.
+    """
+
+    def __init__(
+        self,
+        rows: Sequence[Sequence[NamedSlot]],
+        tokenizer: PreTrainedTokenizerBase,
+        words: frozenset[int] = frozenset(),
+    ) -> None:
+        self.rows = rows
+        self.tokens = AnswerTokens.of(tokenizer)
+        self.slot_ids = {number: token for token, number in self.tokens.slots.items()}
+        free = words or frozenset(range(len(tokenizer))) - set(tokenizer.all_special_ids)
+        self.outside = sorted(free | set(self.tokens.tags) | {int(tokenizer.eos_token_id)})
+        self.same_class = {
+            tuple(tokenizer.encode(text, add_special_tokens=False)) for text in SAME_CLASS_SEPARATORS
+        }
+        texts = tokenizer.convert_ids_to_tokens(self.outside)
+        # In byte-level BPE a token that begins a word in mid-sentence starts with a (written) space.
+        self.continuations = {
+            token
+            for token, text in zip(self.outside, texts, strict=True)
+            if "," in text or text in ("Ġand", "Ġwith")
+        }
+
+    def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
+        """Return the scores [rows, vocabulary] with what may not follow set to minus infinity."""
+        beams = scores.shape[0] // len(self.rows)
+        held = torch.full_like(scores, float("-inf"))
+        for position, ids in enumerate(input_ids.tolist()):
+            allowed = self.next_tokens(ids, self.rows[position // beams])
+            held[position, allowed] = scores[position, allowed]
+        return held
+
+    def next_tokens(self, ids: Sequence[int], named: Sequence[NamedSlot]) -> list[int]:
+        """Return the tokens that may follow ``ids``."""
+        written = read_answer(ids, self.tokens)
+        if written.form:
+            return [self.slot_ids[slot] for slot in self._next_slots(written, written.form, named)]
+        blocked = {tag for tag, form in self.tokens.tags.items() if not self._next_slots(written, form, named)}
+        if written.given and not any(
+            self._next_slots(written, form, named) for form in {written.given[-1][0], "common", "sound"}
+        ):
+            blocked |= self.continuations
+        return [token for token in self.outside if token not in blocked]
+
+    def _next_slots(self, written: Written, form: str, named: Sequence[NamedSlot]) -> list[int]:
+        """Return the slots that may come next in a form, in their order."""
+        if not written.given:
+            return [item.slot for item in named if form in item.names]
+        last = written.given[-1][1]
+        if written.between in self.same_class:
+            again = (form, last) in written.given
+            return [item.slot for item in named if item.slot == last and form in item.names and not again]
+        names = {item.slot: item.names for item in named}
+        given = {(slot // MAX_SLOTS, names[slot].get(form)) for past, slot in written.given if past == form}
+        return [
+            item.slot
+            for item in named
+            if form in item.names and item.slot > last and (item.recording, item.names[form]) not in given
+        ]

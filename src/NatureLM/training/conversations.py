@@ -1,0 +1,295 @@
+"""Conversations of two to four turns about one recording, and questions about two recordings."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from NatureLM.models.answering import AnswerSettings
+from NatureLM.models.vocabulary import FIELD_TAGS, SLOTS
+from NatureLM.training.answers import NONE, Request, Shown, answer, caption_of, named, shown, yes_or_no
+from NatureLM.training.tasks import Example, Heard, Logits, TaskMaker, fill_kind
+from NatureLM.training.wordings import load_wordings
+
+FULL_QUESTION = 0.3
+"""Share of later turns that could stand by themselves."""
+
+FIRST_TURNS = {
+    "focal_common": 5.0,
+    "focal_scientific": 2.0,
+    "focal_both": 1.0,
+    "focal_common_of_kind": 1.0,
+    "list_common": 5.0,
+    "list_scientific": 2.0,
+    "list_common_of_kind": 2.0,
+    "which_of": 2.0,
+    "focal_of": 1.5,
+    "either_or": 1.0,
+    "top_species": 1.0,
+    "others_common": 1.0,
+    "caption_plain": 2.0,
+    "is_species": 3.0,
+    "is_kind": 2.0,
+    "is_group": 1.0,
+    "count_species": 1.0,
+    "second_common": 0.7,
+    "count_which": 1.0,
+    "yes_which_kind": 1.0,
+    "outside_knowledge": 1.0,
+    "non_animal": 0.5,
+}
+"""How often each task opens a conversation, relative to the others."""
+
+TWO_RECORDINGS_SHARED = 0.5
+"""Share of pairs of recordings whose second holds some of the species of the first."""
+
+ANAPHORA = re.compile(r"\b(?:it|its|they|them|their|theirs|that|those|these|he|she|one|ones|others?|else)\b")
+"""Words that may point back at what was said."""
+
+SLOT_NUMBERS = {slot: number for number, slot in enumerate(SLOTS)}
+
+
+@dataclass(frozen=True)
+class Said:
+    """What the last answer of a conversation said.
+
+    Attributes
+    ----------
+    request : Request
+        What it answered.
+    answer : str
+        With ``<form><slot>`` for names.
+    referents : tuple of int
+        The animal classes that "it" and "they" mean now.
+    form : str
+        The form in which they were named, "common" or "scientific".
+    """
+
+    request: Request
+    answer: str
+    referents: tuple[int, ...]
+    form: str
+
+
+class ConversationMaker:
+    """Makes later turns of conversations from the questions that a TaskMaker makes."""
+
+    def __init__(self, tasks: TaskMaker) -> None:
+        self.tasks = tasks
+        self.table = tasks.table
+        wordings = load_wordings()
+        self.openings = [task for task in FIRST_TURNS if task in tasks.tasks]
+        shares = np.array([FIRST_TURNS[task] for task in self.openings])
+        self.shares = shares / shares.sum()
+        self.split = tasks.split if wordings["follow_scientific"][tasks.split] else "held_out"
+        self.lead_ins = wordings["lead_ins"]["train"]
+
+    def example(
+        self, logits: Logits, rng: np.random.Generator, settings: AnswerSettings | None = None
+    ) -> Example:
+        """Make a conversation of two to four turns about a window's logits [segments, classes]."""
+        settings = settings or self.tasks.settings(rng)
+        heard = self.tasks.hear(logits, settings)
+        task = self.openings[int(rng.choice(len(self.openings), p=self.shares))]
+        query, request = self.tasks.ask(task, heard, settings, rng)
+        example = self.tasks.finished(task, [query], request, [logits], settings)
+        for _ in range(int(rng.choice([1, 1, 2, 3]))):
+            said = self._said(example)
+            texts = [*example.texts, self._text(example)]
+            if rng.random() < FULL_QUESTION:
+                task, query, request = self._full_question(heard, settings, rng)
+                texts = [*texts, self._led_in(query, rng)]
+                example = self.tasks.finished(f"then_{task}", texts, request, [logits], settings)
+                continue
+            example = self._follow(said, texts, heard, [logits], settings, rng)
+        return example
+
+    def _full_question(
+        self, heard: Heard, settings: AnswerSettings, rng: np.random.Generator
+    ) -> tuple[str, str, Request]:
+        """Draw a question that means the same whatever was said before."""
+        while True:
+            task = self.tasks.draw_task(rng)
+            query, request = self.tasks.ask(task, heard, settings, rng)
+            unclear = not task.startswith("outside") and ANAPHORA.search(query)
+            if not unclear and len(query.split()) > 3:
+                return task, query, request
+
+    def _text(self, example: Example) -> str:
+        """Return an example's answer as the user reads it."""
+        adapter = self.tasks.adapter
+        ids = adapter.tokenizer.encode(example.answer, add_special_tokens=False)
+        return adapter.text(example.context, ids)
+
+    def _said(self, example: Example) -> Said:
+        """Return what an example's answer said."""
+        recording = shown(example.context, self.table)[0]
+        classes = {item.slot: item.species.class_index for item in recording.animals}
+        referents: dict[int, None] = {}
+        form = "common"
+        for part in example.answer.split("<")[1:]:
+            tag = f"<{part.split('>')[0]}>"
+            if tag in (FIELD_TAGS["common"], FIELD_TAGS["scientific"]) and not referents:
+                form = tag.strip("<>")
+            if tag in SLOT_NUMBERS and SLOT_NUMBERS[tag] in classes:
+                referents.setdefault(classes[SLOT_NUMBERS[tag]])
+        if example.answer == "Yes" and example.request.task == "is_species":
+            referents = dict.fromkeys(example.request.classes)
+        return Said(example.request, example.answer, tuple(referents), form)
+
+    def _led_in(self, query: str, rng: np.random.Generator) -> str:
+        if rng.random() < 0.3:
+            return self.lead_ins[int(rng.integers(len(self.lead_ins)))].strip() + " " + query
+        return query
+
+    def _possible(self, said: Said) -> dict[str, float]:
+        """Return which elliptical questions make sense after an answer, with their shares."""
+        possible = {"follow_outside": 1.0, "follow_repeat": 0.7}
+        asked = said.request.task
+        if said.answer in ("Yes", "No") and asked in ("is_species", "is_group", "is_kind"):
+            possible |= {"follow_what_about_species": 2.5, "follow_what_about_kind": 2.0}
+        named_species = bool(said.referents) and not asked.startswith(("list_genus", "list_family", "list_order"))
+        if said.answer == NONE and asked.startswith(("focal", "list", "follow")):
+            possible |= {"follow_scientific": 0.7, "follow_common": 0.4, "follow_family": 0.5, "follow_others": 0.5}
+        if named_species and (said.answer == "Yes" or "<" in said.answer):
+            possible |= {
+                "follow_scientific": 2.0,
+                "follow_common": 1.0,
+                "follow_both": 0.8,
+                "follow_genus": 1.0,
+                "follow_family": 1.5,
+                "follow_order": 1.0,
+                "follow_kind": 1.2,
+                "follow_is_species": 1.0,
+            }
+            if said.answer != "Yes":
+                possible |= {"follow_others": 1.5, "follow_count": 0.8}
+                if len(said.referents) > 1:
+                    possible |= {"follow_of_kind": 1.2, "follow_first": 1.0}
+                else:
+                    possible |= {"follow_second": 1.0, "follow_is_kind": 1.2}
+        if asked.startswith(("focal", "list")):
+            possible |= {"follow_caption": 1.0, "follow_caption_scientific": 0.7}
+        return possible
+
+    def _follow(
+        self,
+        said: Said,
+        texts: list[str],
+        heard: Heard,
+        windows: Sequence[Logits],
+        settings: AnswerSettings,
+        rng: np.random.Generator,
+    ) -> Example:
+        """Make an elliptical question after an answer."""
+        possible = self._possible(said)
+        shares = np.array(list(possible.values()))
+        task = list(possible)[int(rng.choice(len(shares), p=shares / shares.sum()))]
+        tasks = self.tasks
+        wording = tasks.wording(task, rng, outside=task == "follow_outside")
+        classes: Sequence[int] = said.referents
+        if "{kind" in wording or "{a_kind" in wording:
+            kind = tasks.draw_kind(heard, settings, rng)
+            wording, classes = fill_kind(wording, kind), tasks.adapter.finder.kinds[kind]
+        elif "{name" in wording or "{a_name" in wording:
+            index = tasks.draw_species(heard, rng)
+            if task == "follow_is_species" and rng.random() < 0.5:
+                index = said.referents[int(rng.integers(len(said.referents)))]
+            wording, classes = tasks.fill_species(wording, index, rng), [index]
+        query = self._led_in(wording, rng).lower()
+        context = tasks.adapter.context(windows, [*texts, query], settings)
+        recording = shown(context, self.table)[0]
+        request = tasks.request(task, classes, heard)
+        reply, request = self._reply(said, request, recording)
+        return Example(task, [*texts, query], reply, context, list(windows), request)
+
+    def _reply(self, said: Said, request: Request, recording: Shown) -> tuple[str, Request]:
+        """Return the answer to an elliptical question, and the request that a next turn goes on from."""
+        named_before = recording.of(said.referents)
+        forms = (said.form,)
+        match request.task:
+            case "follow_scientific" | "follow_common" | "follow_genus" | "follow_family" | "follow_order":
+                return named(named_before, (request.task.split("_")[1],)), request
+            case "follow_kind":
+                return named(named_before, ("kind",)), request
+            case "follow_both":
+                return named(named_before, ("common", "scientific")), request
+            case "follow_others":
+                return named(recording.without(said.referents), forms), request
+            case "follow_count":
+                return str(len(named_before)), request
+            case "follow_of_kind":
+                return named([item for item in named_before if item in recording.of(request.classes)], forms), request
+            case "follow_first":
+                return named(named_before[:1], forms), request
+            case "follow_second":
+                later = [item for item in recording.animals if item.slot > named_before[0].slot]
+                return named(later[:1], forms), request
+            case "follow_is_kind" | "follow_is_species":
+                return yes_or_no(bool(set(said.referents) & request.classes)), request
+            case "follow_what_about_species":
+                return yes_or_no(request.heard), replace(request, task="is_species")
+            case "follow_what_about_kind":
+                return yes_or_no(request.heard), replace(request, task="is_kind")
+            case "follow_caption":
+                return caption_of(recording, ("common",)), request
+            case "follow_caption_scientific":
+                return caption_of(recording, ("scientific",)), request
+            case "follow_repeat":
+                return said.answer, said.request
+        return answer(replace(request, task="outside_knowledge"), [recording]), request
+
+
+class PairMaker:
+    """Makes questions about two recordings."""
+
+    def __init__(self, tasks: TaskMaker) -> None:
+        self.tasks = tasks
+        wordings = load_wordings()
+        self.names = [task for task in wordings if task.startswith("two_")]
+
+    def example(
+        self,
+        first: Logits,
+        second: Logits,
+        rng: np.random.Generator,
+        settings: AnswerSettings | None = None,
+    ) -> Example:
+        """Make a question about two windows; the second may be given species of the first."""
+        tasks = self.tasks
+        settings = settings or tasks.settings(rng)
+        windows = [first, second]
+        if rng.random() < TWO_RECORDINGS_SHARED:
+            windows[1] = shared(first, second, tasks.hear(first, settings).passing, rng)
+        heard = [tasks.hear(window, settings) for window in windows]
+        task = self.names[int(rng.integers(len(self.names)))]
+        recording = int(rng.integers(2))
+        wording = tasks.wording(task, rng, outside=task == "two_outside")
+        wording = wording.replace("{which}", ("first", "second")[recording])
+        anywhere = heard[int(rng.integers(2))]
+        classes: Sequence[int] = ()
+        if "{kind" in wording or "{a_kind" in wording:
+            kind = tasks.draw_kind(anywhere, settings, rng)
+            wording, classes = fill_kind(wording, kind), tasks.adapter.finder.kinds[kind]
+        elif "{name" in wording or "{a_name" in wording:
+            index = tasks.draw_species(anywhere, rng)
+            wording, classes = tasks.fill_species(wording, index, rng), [index]
+        request = tasks.request(task, classes, heard[recording], recording)
+        if task.endswith("scientific"):
+            request = replace(request, forms=("scientific",))
+        return tasks.finished(task, [wording.lower()], request, windows, settings)
+
+
+def shared(
+    first: Logits, second: Logits, passing: Sequence[int], rng: np.random.Generator
+) -> Logits:
+    """Return the second window with some of the species that pass in the first, at other strengths."""
+    mixed = second.copy()
+    for index in passing[:6]:
+        if rng.random() < 0.6:
+            strength = first[:, index] + rng.normal(0.0, 1.0)
+            mixed[:, index] = np.maximum(mixed[:, index], strength[: len(mixed)])
+    return mixed

@@ -1,0 +1,219 @@
+"""Answers can only point at classes that the evidence supports."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pytest
+import torch
+from transformers import PreTrainedTokenizerBase
+
+from NatureLM.models.slot_rules import (
+    AnswerTokens,
+    NamedSlot,
+    SlotRules,
+    Written,
+    answer_tokens,
+    read_answer,
+)
+from NatureLM.models.species import SpeciesTable
+from NatureLM.models.vocabulary import FIELD_TAGS
+
+TAGS = set(FIELD_TAGS.values())
+
+
+def animal(slot: int, common: str, scientific: str, family: str, order: str, kind: str = "bird") -> NamedSlot:
+    names = {"common": common, "scientific": scientific, "genus": scientific.split()[0]}
+    return NamedSlot(slot, {**names, "family": family, "order": order, "kind": kind})
+
+
+TIT = animal(0, "Great Tit", "Parus major", "Paridae", "Passeriformes")
+CHICKADEE = animal(1, "Willow Tit", "Poecile montanus", "Paridae", "Passeriformes")
+PEEPER = animal(2, "Spring Peeper", "Pseudacris crucifer", "Hylidae", "Anura", "frog")
+ENGINE = NamedSlot(3, {"sound": "engine noise"})
+NAMED = [TIT, CHICKADEE, PEEPER, ENGINE]
+
+# The second recording: the same Great Tit, and a mallard.
+SECOND_TIT = animal(16, "Great Tit", "Parus major", "Paridae", "Passeriformes")
+MALLARD = animal(17, "Mallard", "Anas platyrhynchos", "Anatidae", "Anseriformes")
+
+
+class Rules:
+    """Rules over named slots, asked by the texts of answers."""
+
+    def __init__(self, tokenizer: PreTrainedTokenizerBase) -> None:
+        self.tokenizer = tokenizer
+
+    def follow(
+        self, text: str, named: Sequence[NamedSlot] = NAMED, words: frozenset[int] = frozenset()
+    ) -> set[str]:
+        """Return the tokens that may follow a text, given equal scores for all."""
+        rules = SlotRules([named], self.tokenizer, words)
+        ids = torch.tensor([self.tokenizer.encode(text, add_special_tokens=False)], dtype=torch.long)
+        (scores,) = rules(ids, torch.zeros(1, len(self.tokenizer)))
+        allowed = torch.nonzero(scores == 0).flatten().tolist()
+        assert torch.isneginf(scores).sum() == len(self.tokenizer) - len(allowed)
+        return set(self.tokenizer.convert_ids_to_tokens(allowed))
+
+
+@pytest.fixture(scope="module")
+def rules(tokenizer: PreTrainedTokenizerBase) -> Rules:
+    return Rules(tokenizer)
+
+
+def test_a_class_has_the_names_that_its_row_has(table: SpeciesTable) -> None:
+    great_tit, engine = table.find("Great Tit"), table.find("engine noise")
+    assert great_tit is not None and engine is not None
+    assert NamedSlot.of(0, great_tit) == TIT
+    assert NamedSlot.of(3, engine) == ENGINE
+    assert [item.recording for item in (TIT, ENGINE, SECOND_TIT, MALLARD)] == [0, 0, 1, 1]
+
+
+def test_after_a_tag_only_slots_with_such_a_name(rules: Rules) -> None:
+    animals = {"<slot_0>", "<slot_1>", "<slot_2>"}
+    for form in ("common", "scientific", "genus", "family", "order", "kind"):
+        assert rules.follow(f"<{form}>") == animals
+    assert rules.follow("<sound>") == {"<slot_3>"}
+    assert rules.follow("A recording of <common>", [PEEPER, ENGINE]) == {"<slot_2>"}
+
+
+def test_names_come_in_order_of_evidence_and_only_once(rules: Rules) -> None:
+    assert rules.follow("<common><slot_0>, <common>") == {"<slot_1>", "<slot_2>"}
+    assert rules.follow("<common><slot_1>, <common>") == {"<slot_2>"}
+    assert "<common>" not in rules.follow("<common><slot_2>, ")
+    assert "<sound>" in rules.follow("<common><slot_2>, with ")
+    assert "<sound>" not in rules.follow("<sound><slot_3> and ")
+
+
+def test_ranks_that_classes_share_are_named_once(rules: Rules) -> None:
+    assert rules.follow("<family><slot_0>, <family>") == {"<slot_2>"}
+    assert rules.follow("<kind><slot_0> and <kind>") == {"<slot_2>"}
+    assert rules.follow("<genus><slot_0>, <genus>") == {"<slot_1>", "<slot_2>"}
+    assert "<order>" not in rules.follow("<order><slot_0>, ", [TIT, CHICKADEE])
+    assert rules.follow("<order><slot_0>, <order><slot_2>") & {",", "Ġand", "Ġwith"} == {",", "Ġand", "Ġwith"}
+    assert "<order>" not in rules.follow("<order><slot_0>, <order><slot_2>, ")
+
+
+def test_in_brackets_and_in_a_row_it_is_the_same_class(rules: Rules) -> None:
+    assert rules.follow("<common><slot_1> (<scientific>") == {"<slot_1>"}
+    ranks = "<order><slot_0> <family><slot_0> "
+    assert rules.follow(ranks + "<scientific>") == {"<slot_0>"}
+    assert rules.follow(ranks) & TAGS == {"<common>", "<scientific>", "<genus>", "<kind>"}
+    assert rules.follow("<common><slot_0> (") & TAGS == TAGS - {"<common>", "<sound>"}
+    # Ranks of the class before do not bar a class that shares them from its own brackets.
+    assert rules.follow("<common><slot_0> (<family><slot_0>), <common><slot_1> (<family>") == {"<slot_1>"}
+
+
+def test_after_brackets_the_list_goes_on(rules: Rules) -> None:
+    both = "<common><slot_0> (<scientific><slot_0>)"
+    assert rules.follow(both + ", <common>") == {"<slot_1>", "<slot_2>"}
+    assert {",", "Ġand", ".", "<eos>"} <= rules.follow(both)
+
+
+def test_no_comma_where_nothing_is_left(rules: Rules) -> None:
+    going_on = {",", "Ġand", "Ġwith"}
+    assert going_on <= rules.follow("<common><slot_0>")
+    assert going_on <= rules.follow("<common><slot_2>")  # a sound is left
+    for text, named in (
+        ("<common><slot_1>", [TIT, CHICKADEE]),
+        ("<common><slot_0> (<scientific><slot_0>)", [TIT]),
+        ("A recording of <common><slot_0>, with <sound><slot_3>", [TIT, ENGINE]),
+    ):
+        allowed = rules.follow(text, named)
+        assert not allowed & going_on
+        assert {".", "<eos>"} <= allowed
+    assert going_on <= rules.follow("No animal species is heard", [])  # before the first name
+
+
+def test_without_classes_there_are_words_alone(
+    rules: Rules, tokenizer: PreTrainedTokenizerBase
+) -> None:
+    free = rules.follow("", [])
+    assert len(free) == len(tokenizer) - len(tokenizer.all_special_ids) + 1
+    assert {"None", "Yes", "1", "<eos>"} <= free
+    assert not free & {*TAGS, "<slot_0>", "<pad>", "<name>", "<bos>"}
+
+
+def test_slots_never_stand_without_a_tag(rules: Rules) -> None:
+    for text in ("", "<common><slot_0>", "<common><slot_0>, ", "Yes"):
+        assert not any(token.startswith("<slot_") for token in rules.follow(text))
+
+
+def test_two_recordings_have_slots_of_their_own(rules: Rules) -> None:
+    both = [TIT, ENGINE, SECOND_TIT, MALLARD]
+    assert rules.follow("<common>", both) == {"<slot_0>", "<slot_16>", "<slot_17>"}
+    # The same species may be named of each; within one, nothing comes twice or goes back.
+    assert rules.follow("<common><slot_0>, <common>", both) == {"<slot_16>", "<slot_17>"}
+    assert rules.follow("<common><slot_16>, <common>", both) == {"<slot_17>"}
+    assert rules.follow("<common><slot_16> (<scientific>", both) == {"<slot_16>"}
+    assert rules.follow("<order><slot_0>, <order>", both) == {"<slot_16>", "<slot_17>"}
+    assert not rules.follow("<common><slot_17>", both) & {",", "Ġand", "Ġwith"}
+
+
+def test_scores_of_what_may_follow_are_kept(tokenizer: PreTrainedTokenizerBase) -> None:
+    scores = torch.randn(1, len(tokenizer), generator=torch.Generator().manual_seed(0))
+    ids = torch.tensor([tokenizer.encode("<common>", add_special_tokens=False)])
+    held = SlotRules([NAMED], tokenizer)(ids, scores)
+    slots = tokenizer.convert_tokens_to_ids(["<slot_0>", "<slot_1>", "<slot_2>"])
+    assert torch.equal(held[0, slots], scores[0, slots])
+    assert torch.isfinite(held).sum() == 3
+
+
+def test_only_the_words_of_answers_stand_outside_names(
+    rules: Rules, tokenizer: PreTrainedTokenizerBase
+) -> None:
+    words = answer_tokens(["None", "<common><slot_0>, <common><slot_0>."], tokenizer)
+    assert set(tokenizer.convert_ids_to_tokens(sorted(words))) == {"None", ",", "Ġ", "."}
+    assert rules.follow("", NAMED, words) == {"None", ",", "Ġ", ".", "<eos>", *TAGS}
+    assert rules.follow("", [], words) == {"None", ",", "Ġ", ".", "<eos>"}
+    assert rules.follow("<common><slot_0>", [TIT], words) == {"None", "Ġ", ".", "<eos>"}
+
+
+def test_answer_tokens_hold_no_special_tokens(tokenizer: PreTrainedTokenizerBase) -> None:
+    assert answer_tokens([], tokenizer) == frozenset()
+    assert answer_tokens(["<common><slot_0><eos>"], tokenizer) == frozenset()
+    assert answer_tokens(["Yes", "No", "Yes"], tokenizer) == {
+        tokenizer.convert_tokens_to_ids("Yes"),
+        tokenizer.convert_tokens_to_ids("No"),
+    }
+
+
+@pytest.mark.parametrize("beams", [1, 3])
+def test_beams_share_their_row(tokenizer: PreTrainedTokenizerBase, beams: int) -> None:
+    rules = SlotRules([[TIT, CHICKADEE], [PEEPER]], tokenizer)
+    common = tokenizer.convert_tokens_to_ids("<common>")
+    scores = rules(torch.full((2 * beams, 1), common), torch.zeros(2 * beams, len(tokenizer)))
+    allowed = [tokenizer.convert_ids_to_tokens(torch.nonzero(row == 0).flatten().tolist()) for row in scores]
+    assert allowed == [["<slot_0>", "<slot_1>"]] * beams + [["<slot_2>"]] * beams
+
+
+def test_beams_of_a_row_go_their_own_ways(tokenizer: PreTrainedTokenizerBase) -> None:
+    texts = ["<common><slot_0>, <common>", "<common><slot_1>, <common>"]
+    ids = torch.tensor([tokenizer.encode(text, add_special_tokens=False) for text in texts])
+    scores = SlotRules([NAMED], tokenizer)(ids, torch.zeros(2, len(tokenizer)))
+    allowed = [tokenizer.convert_ids_to_tokens(torch.nonzero(row == 0).flatten().tolist()) for row in scores]
+    assert allowed == [["<slot_1>", "<slot_2>"], ["<slot_2>"]]
+
+
+def read(tokenizer: PreTrainedTokenizerBase, text: str) -> Written:
+    return read_answer(tokenizer.encode(text, add_special_tokens=False), AnswerTokens.of(tokenizer))
+
+
+def test_answers_are_read_back(tokenizer: PreTrainedTokenizerBase) -> None:
+    written = read(tokenizer, "A recording of <common><slot_0> (<scientific><slot_0>) and <common><slot_17>.")
+    assert written.given == [("common", 0), ("scientific", 0), ("common", 17)]
+    assert tokenizer.decode(written.between) == "."
+    assert written.form == ""
+
+
+def test_unfinished_answers_are_read_back(tokenizer: PreTrainedTokenizerBase) -> None:
+    assert read_answer([], AnswerTokens.of(tokenizer)) == Written([], (), "")
+    written = read(tokenizer, "<family><slot_3>, <family>")
+    assert (written.given, tokenizer.decode(written.between), written.form) == (
+        [("family", 3)],
+        ", ",
+        "family",
+    )
+    # A slot that no tag announces names nothing.
+    assert read(tokenizer, "<slot_4> None").given == []
+    assert read(tokenizer, "<common><slot_0><slot_4>").given == [("common", 0)]
