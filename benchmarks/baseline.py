@@ -78,7 +78,8 @@ class TemplateBaseline:
         """Return the answers; a follow-up is taken for a question by itself, as there is no memory."""
         found = [self.adapter.finder.find(example.texts[-1]) for example in examples]
         masked = [
-            self._masked(example.texts[-1], concepts) for example, concepts in zip(examples, found, strict=True)
+            self._masked(example.texts[-1], concepts)
+            for example, concepts in zip(examples, found, strict=True)
         ]
         tasks = [""] * len(examples)
         for known, recordings in ((self.single, 1), (self.pairs, 2)):

@@ -1,6 +1,6 @@
 """Collect real, freely licensed sounds from Debian packages for benchmarks/real_recordings.py.
 
-    python benchmarks/collect_sounds.py sounds                  # about 3.6 GB of packages, 1 GB of disk kept
+    python benchmarks/collect_sounds.py sounds                  # fetches 3.6 GB of packages
     python benchmarks/collect_sounds.py sounds --without flightgear-data-base redeclipse-data
 
 Needs ``apt-get`` and ``dpkg-deb``, that is Debian (made with release 12); nothing is installed. Makes
@@ -143,8 +143,8 @@ RECIPES = (
     Recipe("water", GCOMPRIS, r"/water_fill\.wav|sounds/water\.wav|clickgame/.*(?:bubble|drip)\.wav"),
     Recipe("water", "minetest-data", r"env_sounds_water|water_footstep"),
     Recipe("water", "supertux-data", r"/sounds/(?:waterfall|splash)\.\w+$"),
-    Recipe("water", "caveexpress-data", r"/sounds/(?:tile-waterfall|tile-geyser.*|water-.*|.*-swimming)\.ogg$"),
-    Recipe("water", REDECLIPSE, r"/ambience/(?:waterfall.*|river|creek|water|cavedrip)\.ogg$"),
+    Recipe("water", "caveexpress-data", r"/sounds/(?:tile-(?:waterfall|geyser)|water-|.*-swimming).*\.ogg$"),
+    Recipe("water", REDECLIPSE, r"/ambience/(?:waterfall.*|river|water|cavedrip)\.ogg$"),
     # Wind, rain and thunder.
     Recipe("weather", TUXPAINT, r"lightningbolt\.ogg$"),
     Recipe("weather", "supertux-data", r"/sounds/(?:rain|thunder|lightning)\.wav$"),
@@ -153,7 +153,7 @@ RECIPES = (
     Recipe("weather", "flightgear-data-base", r"/Sounds/(?:rain.*|wind.*|thunder.*)\.wav$"),
     Recipe("weather", REDECLIPSE, r"/ambience/.*(?:wind\d?|rain|stormbolts)\.ogg$", r"alien|dizzy"),
     # Steps, doors, tools, fire, things that fall.
-    Recipe("impacts", "minetest-data", r"_game/mods/(?:default|doors|fire|tnt|xpanes|carts)/.*\.ogg$", "water"),
+    Recipe("impacts", "minetest-data", r"/(?:default|doors|fire|tnt|xpanes|carts)/.*\.ogg$", "water"),
     Recipe(
         "impacts",
         GCOMPRIS,
@@ -177,7 +177,6 @@ RECIPES = (
     Recipe("signals", "lomiri-sounds", r"\.ogg$"),
     # A microphone in a quiet room: the pauses between spoken words.
     Recipe("near_silence", TUXPAINT, SPOKEN, pauses=True, group_seconds=90),
-    Recipe("near_silence", "pocketsphinx-testdata", r"/(?:cards|librivox)/.*\.wav$", pauses=True),
     # Animals.
     Recipe("animals", TUXPAINT, r"stamps/animals/.*\.ogg$", r"_desc|cartoon|toys|fish", living=False),
     Recipe("animals", GCOMPRIS, r"explore_farm_animals/.*\.ogg$|LRFrogs|LRBark", living=False),
@@ -241,20 +240,20 @@ def qt_resources(content: bytes) -> Iterator[tuple[str, bytes]]:
             yield folder + name, zlib.decompress(packed[4:]) if flags & 1 else packed
 
 
-def decoded(content: bytes) -> np.ndarray | None:
-    """Return a sound file's samples, mono at ``SAMPLE_RATE``; None if it cannot be read or is too short."""
+def decoded(content: bytes, seconds: float) -> np.ndarray | None:
+    """Return at most so many seconds from a sound file's middle, mono at ``SAMPLE_RATE``.
+
+    None if it cannot be read or is too short.
+    """
     try:
-        samples, rate = soundfile.read(io.BytesIO(content), dtype="float32", always_2d=True)
+        with soundfile.SoundFile(io.BytesIO(content)) as file:
+            wanted = min(file.frames, round(seconds * file.samplerate))
+            file.seek((file.frames - wanted) // 2)
+            samples = file.read(wanted, dtype="float32", always_2d=True)
+            mono = soxr.resample(samples.mean(axis=1), file.samplerate, SAMPLE_RATE)
     except soundfile.LibsndfileError:
         return None
-    mono = soxr.resample(samples.mean(axis=1), rate, SAMPLE_RATE)
     return mono if len(mono) >= LEAST_SECONDS * SAMPLE_RATE else None
-
-
-def middle(samples: np.ndarray, seconds: float) -> np.ndarray:
-    """Return at most so many seconds from a sound's middle."""
-    left = max(0, len(samples) - round(seconds * SAMPLE_RATE))
-    return samples[left // 2 : len(samples) - (left - left // 2)]
 
 
 def pauses(samples: np.ndarray) -> list[np.ndarray]:
@@ -291,11 +290,11 @@ def recordings_of(recipe: Recipe, files: list[tuple[str, bytes]]) -> dict[str, l
             group = "-".join(path.rsplit(".", 1)[0].split("/")[-2:])
         if seconds[group] >= recipe.group_seconds:
             continue
-        samples = decoded(content)
+        samples = decoded(content, recipe.piece_seconds)
         if samples is None:
             continue
         seen.add(zlib.crc32(content))
-        for piece in pauses(samples) if recipe.pauses else [middle(samples, recipe.piece_seconds)]:
+        for piece in pauses(samples) if recipe.pauses else [samples]:
             groups[group].append((path, piece if recipe.category == "animals" else faded(piece)))
             seconds[group] += len(piece) / SAMPLE_RATE
     return groups
@@ -323,9 +322,11 @@ def main() -> None:
         files = list(files_of(archive))
         print(f"{package} {version}: {len(files)} sound files", file=sys.stderr)
         for recipe in recipes:
-            below = Path(recipe.category if recipe.category == "animals" else f"animal_free/{recipe.category}")
-            (options.folder / below).mkdir(parents=True, exist_ok=True)
+            below = Path("" if recipe.category == "animals" else "animal_free") / recipe.category
             for group, pieces in recordings_of(recipe, files).items():
+                if not pieces:
+                    continue
+                (options.folder / below).mkdir(parents=True, exist_ok=True)
                 name = below / f"{package}{'-' if group else ''}{group}.flac"
                 at = 0
                 for path, piece in pieces:

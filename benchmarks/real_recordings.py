@@ -134,9 +134,7 @@ def windows_of(path: Path) -> Iterator[tuple[float, float, Array]]:
 def sort_recordings(sounds: Path, shared: Path | None) -> tuple[list[Path], dict[str, list[Path]]]:
     """Return the recordings of animals, and by category those without."""
     animals = find_recordings(sounds / "animals")
-    free = {
-        folder.name: find_recordings(folder) for folder in sorted((sounds / "animal_free").iterdir())
-    }
+    free = {folder.name: find_recordings(folder) for folder in sorted((sounds / "animal_free").iterdir())}
     for path in find_recordings(shared) if shared else []:
         if UNUSABLE.search(path.name):
             continue
@@ -271,18 +269,23 @@ def agreement(model: NatureLM, recordings: Sequence[Path], noise: str, show: int
                     if right_answer(question, answer.text, chosen, table):
                         right[(*way, question)] += 1
                     else:
-                        names = ", ".join(table.species[index].common_name for index in chosen) or "None"
+                        form = "scientific_name" if question == "scientific" else "common_name"
+                        names = ", ".join(getattr(table.species[index], form) for index in chosen) or "None"
                         wrong.append(
                             f"  {path.name}, gain {way[0]:+g} dB, SNR {way[1]:g} dB, {question}: "
                             f"decided {names!r}, answered {answer.text!r}"
                         )
-    print(f"(a) Answers that agree with the encoder: {len(recordings)} recordings, {seconds / 60:.1f} minutes,")
+    print(
+        f"(a) Answers that agree with the encoder: {len(recordings)} recordings, {seconds / 60:.1f} minutes,"
+    )
     print(f"    {noise} noise, floor {settings.min_evidence:g}")
     print(f"  {'gain':>6s} {'SNR':>6s} {'windows':>8s} {'with animals':>13s}", end="")
     print("".join(f"{question:>14s}" for question in QUESTIONS))
     for way, count in asked.items():
         shares = [f"{right[(*way, question)]}/{count}" for question in QUESTIONS]
-        print(f"  {way[0]:+6g} {way[1]:6g} {count:8d} {named[way]:13d}" + "".join(f"{x:>14s}" for x in shares))
+        print(
+            f"  {way[0]:+6g} {way[1]:6g} {count:8d} {named[way]:13d}" + "".join(f"{x:>14s}" for x in shares)
+        )
     total = sum(asked.values())
     for question in QUESTIONS:
         agreed = sum(count for key, count in right.items() if key[2] == question)
@@ -399,6 +402,7 @@ def false_names(
     animal = np.array([species.is_animal for species in table.species])
     settings = AnswerSettings()
     most = settings.max_species
+    free = {name: windows for name, windows in free.items() if windows}
     everything = [window for windows in free.values() for window in windows]
     print("(b) False names per hour on recordings without animals")
     head = "".join(f"{f'at {floor:g}':>8s}" for floor in (*FLOORS[:2], 0.25, *FLOORS[2:]))
@@ -412,15 +416,22 @@ def false_names(
         cells = "".join(f"{rate:8.1f}" for rate in rates)
         print(f"  {name:14s}{files:6d}{hours(windows):8.2f}{len(windows):9d}{cells}")
     print(f"\n  {'rule':44s}{'false/h':>9s}{'kept of false':>15s}{'kept on animals':>17s}")
-    before = [count_names(windows, RULES["floor 0.25 (default)"], animal, most) for windows in (everything, animals)]
+    before = [
+        count_names(windows, RULES["floor 0.25 (default)"], animal, most) for windows in (everything, animals)
+    ]
     for name, rule in RULES.items():
         counts = [count_names(windows, rule, animal, most) for windows in (everything, animals)]
-        kept = [f"{count} ({100 * count / max(1, full):.0f} %)" for count, full in zip(counts, before, strict=True)]
+        kept = [
+            f"{count} ({100 * count / max(1, full):.0f} %)"
+            for count, full in zip(counts, before, strict=True)
+        ]
         print(f"  {name:44s}{counts[0] / hours(everything):9.1f}{kept[0]:>15s}{kept[1]:>17s}")
     found: dict[int, list[tuple[float, str]]] = defaultdict(list)
     for window in everything:
         for index in decided(window.logits, animal, settings):
-            found[index].append((float(score(window.logits[:, index]).max()), source_of(window, index, sources)))
+            found[index].append(
+                (float(score(window.logits[:, index]).max()), source_of(window, index, sources))
+            )
     print(f"\n  False names at {settings.min_evidence:g}: {len(found)} species")
     for index, cases in sorted(found.items(), key=lambda item: (-len(item[1]), item[0]))[:show]:
         cases.sort(reverse=True)
@@ -428,14 +439,14 @@ def false_names(
         print(f"  {len(cases):4d}  {table.species[index].common_name} ({table.species[index].kind}): {where}")
 
 
-def source_of(
-    window: HeardWindow, index: int, sources: dict[str, list[tuple[float, float, str]]]
-) -> str:
+def source_of(window: HeardWindow, index: int, sources: dict[str, list[tuple[float, float, str]]]) -> str:
     """Return what is heard in the segment in which a class is strongest."""
     span = max(0.0, window.end - window.start - SEGMENT_SECONDS)
     start = window.start + span * int(window.logits[:, index].argmax()) / max(1, len(window.logits) - 1)
     key = "/".join(window.recording.parts[-3:])
-    parts = [path for first, last, path in sources.get(key, []) if first < start + SEGMENT_SECONDS and last > start]
+    parts = [
+        path for first, last, path in sources.get(key, []) if first < start + SEGMENT_SECONDS and last > start
+    ]
     if not parts:
         return f"{window.recording.name} at {start:.0f} s"
     names = [path.rsplit("/", 1)[-1] for path in parts]

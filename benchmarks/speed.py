@@ -3,6 +3,9 @@
     python benchmarks/speed.py            # speed on 10 minutes of audio
     python benchmarks/speed.py --memory   # and peak memory, 10 minutes against 3 hours
 
+First it says how long the model takes to load, once Python has imported what it needs, and how long one short
+answer about a clip of 10 s takes then.
+
 Both ways run in one process, in turn, on one file made of the example recordings in assets/; the ratio is
 the median of the pairs' ratios, so that it holds when the machine's speed drifts.
 """
@@ -102,6 +105,27 @@ def compare_speed(minutes: float, pairs: int, threads: int) -> None:
     print(f"  ratio whole / encoder     {ratio:7.3f}")
 
 
+def load_and_answer(threads: int) -> None:
+    """Print the seconds that loading takes, and one answer from the file to the text."""
+    import torch
+
+    from NatureLM.infer import Pipeline
+    from NatureLM.models import NatureLM
+
+    torch.set_num_threads(threads)
+    started = time.perf_counter()
+    model = NatureLM.from_pretrained("bundled")
+    loaded = time.perf_counter()
+    pipeline = Pipeline(model)
+    answers = []
+    for _ in range(3):
+        asked = time.perf_counter()
+        (text,) = pipeline(ASSETS / "great_tit.ogg", QUERY)
+        answers.append(time.perf_counter() - asked)
+    print(f"model loaded in {loaded - started:.2f} s; answer about 10 s of sound ({text.split()[-2:]}): "
+          f"first {answers[0]:.2f} s, then {min(answers[1:]):.2f} s")  # fmt: skip
+
+
 def peak_memory(recording: Path, threads: int) -> float:
     """Return the peak memory in MB of a process that answers every window of a recording."""
     environment = dict(os.environ, OMP_NUM_THREADS=str(threads))
@@ -146,6 +170,7 @@ def main() -> None:
         unit = 1e6 if sys.platform == "darwin" else 1e3
         print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit)
         return
+    load_and_answer(options.threads)
     compare_speed(options.minutes, options.pairs, options.threads)
     if options.memory:
         compare_memory(options.threads)

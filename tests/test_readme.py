@@ -91,7 +91,7 @@ def test_the_published_command_line_falls_back_with_a_warning(folder: Path) -> N
 
 
 def test_the_python_example_prints_what_it_says(folder: Path) -> None:
-    (code,) = [text for kind, text in BLOCKS if kind == "python"]
+    code, _ = [text for kind, text in BLOCKS if kind == "python"]
     done = run(sys.executable, "-c", code, folder=folder)
     assert done.returncode == 0, done.stderr
     printed = done.stdout.splitlines()
@@ -101,6 +101,16 @@ def test_the_python_example_prints_what_it_says(folder: Path) -> None:
         "10.0 None",
         "20.0 Eastern Wood-Pewee",
     ]
+
+
+def test_the_conversations_go_as_they_are_printed(folder: Path) -> None:
+    _, code = [text for kind, text in BLOCKS if kind == "python"]
+    begin = "from NatureLM.infer import Pipeline\npipeline = Pipeline()\n"
+    done = run(sys.executable, "-c", begin + code, folder=folder)
+    assert done.returncode == 0, done.stderr
+    expected = re.findall(r"\.text\)  # (.*)", code)
+    assert len(expected) == 5
+    assert done.stdout.splitlines() == expected
 
 
 def test_the_published_python_example(folder: Path) -> None:

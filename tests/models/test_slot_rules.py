@@ -125,9 +125,7 @@ def test_no_comma_where_nothing_is_left(rules: Rules) -> None:
     assert going_on <= rules.follow("No animal species is heard", [])  # before the first name
 
 
-def test_without_classes_there_are_words_alone(
-    rules: Rules, tokenizer: PreTrainedTokenizerBase
-) -> None:
+def test_without_classes_there_are_words_alone(rules: Rules, tokenizer: PreTrainedTokenizerBase) -> None:
     free = rules.follow("", [])
     assert len(free) == len(tokenizer) - len(tokenizer.all_special_ids) + 1
     assert {"None", "Yes", "1", "<eos>"} <= free

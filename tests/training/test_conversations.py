@@ -306,7 +306,7 @@ def test_the_recording_asked_about_is_the_one_named(pairs: list[Example]) -> Non
 
 def test_pairs_are_answered_by_their_evidence(pairs: list[Example]) -> None:
     for example in pairs:
-        first, second = ({i for i in np.flatnonzero(w.max(axis=0) >= -1.0986)} for w in example.windows)
+        first, second = (set(np.flatnonzero(w.max(axis=0) >= -1.0986).tolist()) for w in example.windows)
         animals = [{i for i in heard if TABLE[i].is_animal} for heard in (first, second)]
         classes = example.request.classes
         match example.task:

@@ -7,7 +7,7 @@ import pytest
 
 from NatureLM.models.encoders.birdnet import BirdNetEncoder
 from NatureLM.training.backgrounds import MAKERS, background_bank
-from NatureLM.training.evidence import EvidenceMaker, move_to_logit
+from NatureLM.training.evidence import BackgroundBank, EvidenceMaker, move_to_logit
 
 SOUNDS = np.array([1, 2, 3])
 
@@ -64,3 +64,12 @@ def test_windows_hold_none_one_and_several_species(maker: EvidenceMaker) -> None
     assert shares[1] > 0.2
     assert (passing >= 2).mean() > 0.15
     np.testing.assert_array_equal(logits, maker.windows(200, np.random.default_rng(5)))
+
+
+def test_bank_with_too_few_directions_still_gives_moves() -> None:
+    rng = np.random.default_rng(0)
+    weight = rng.normal(size=(50, 16)).astype(np.float32)
+    bank = BackgroundBank(np.abs(rng.normal(size=(2, 4, 16))).astype(np.float32))
+    few = EvidenceMaker(weight, np.full(50, -3, np.float32), bank, SOUNDS, SOUNDS)
+    assert few.directions.shape == (3, 50, 16)
+    assert np.isfinite(few.directions).all()

@@ -228,7 +228,9 @@ class Pipeline:
             If a recording cannot be read.
         """
         if self.channel == "each":
-            raise ConfigError("A conversation is about one channel; build the Pipeline with channel 'mix' or 1.")
+            raise ConfigError(
+                "A conversation is about one channel; build the Pipeline with channel 'mix' or 1."
+            )
         audios = _as_list(audios)
         recordings = self._recordings(audios, [("?",)] * len(audios), input_sample_rate)
         longest = self.model.config.max_window_seconds

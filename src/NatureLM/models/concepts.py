@@ -51,12 +51,13 @@ class Concept:
     classes: tuple[int, ...]
 
 
-EVERYDAY_NOUNS = frozenset(
-    "argus attila bishop brilliant chat comet coronet creeper eater emerald eye fairy fiscal gatherer gem "
-    "grenadier hermit hobby inca jacobin knee knot mango miner mourner paradise redhead rifleman rock ruby "
-    "saddleback sapphire screamer solitaire tail tattler throat topaz trembler trumpeter whistler widow will "
-    "wing winter".split()
-)
+EVERYDAY_NOUNS = frozenset({
+    "argus", "attila", "bishop", "brilliant", "chat", "comet", "coronet", "creeper", "eater", "emerald",
+    "eye", "fairy", "fiscal", "gatherer", "gem", "grenadier", "hermit", "hobby", "inca", "jacobin",
+    "knee", "knot", "mango", "miner", "mourner", "paradise", "redhead", "rifleman", "rock", "ruby",
+    "saddleback", "sapphire", "screamer", "solitaire", "tail", "tattler", "throat", "topaz", "trembler",
+    "trumpeter", "whistler", "widow", "will", "wing", "winter"
+})  # fmt: skip
 """Last words of common names that mean something else in most questions."""
 
 SOUND_PHRASES = {
@@ -102,7 +103,7 @@ class ConceptFinder:
 
     @cached_property
     def groups(self) -> dict[str, tuple[int, ...]]:
-        """Classes by the noun for their group, in the singular: those of the file, and last words of names."""
+        """Classes by the noun for their group: those of the file, and last words of common names."""
         groups = {
             noun: tuple(classes)
             for noun, classes in self.table.groups.items()
@@ -112,7 +113,9 @@ class ConceptFinder:
             rows = list(csv.DictReader(self.groups_file.read_text(encoding="utf-8").splitlines()))
             named = [(row["noun"], row["kind"], row["taxa"].split()) for row in rows]
         except (OSError, KeyError, UnicodeDecodeError) as error:
-            raise CheckpointError(f"{self.groups_file}: cannot be read as a table of groups ({error}).") from None
+            raise CheckpointError(
+                f"{self.groups_file}: cannot be read as a table of groups ({error})."
+            ) from None
         for noun, kind, taxa in named:
             members = {index for taxon in taxa for index in self.taxa.get(taxon.lower(), ())}
             members |= set(groups.get(noun, ()))

@@ -162,7 +162,9 @@ class SlotRules(LogitsProcessor):
         written = read_answer(ids, self.tokens)
         if written.form:
             return [self.slot_ids[slot] for slot in self._next_slots(written, written.form, named)]
-        blocked = {tag for tag, form in self.tokens.tags.items() if not self._next_slots(written, form, named)}
+        blocked = {
+            tag for tag, form in self.tokens.tags.items() if not self._next_slots(written, form, named)
+        }
         if written.given and not any(
             self._next_slots(written, form, named) for form in {written.given[-1][0], "common", "sound"}
         ):

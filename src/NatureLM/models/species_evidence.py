@@ -134,7 +134,10 @@ def _asked_for(animals: Sequence[int], concepts: Sequence[Concept], max_species:
 
 
 def state_of_concept(
-    concept: Concept, peaks: npt.NDArray[np.float32], chosen: Sequence[ClassEvidence], settings: AnswerSettings
+    concept: Concept,
+    peaks: npt.NDArray[np.float32],
+    chosen: Sequence[ClassEvidence],
+    settings: AnswerSettings,
 ) -> State:
     """Return what the evidence says of what a question speaks of: the strongest of the classes it means.
 

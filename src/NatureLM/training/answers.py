@@ -205,7 +205,9 @@ def answer_about_two(request: Request, recordings: Sequence[Shown]) -> str:
         case "two_list_common" | "two_list_scientific":
             return named(asked.animals, forms)
         case "two_same":
-            focal = [recording.animals[0].species.class_index for recording in recordings if recording.animals]
+            focal = [
+                recording.animals[0].species.class_index for recording in recordings if recording.animals
+            ]
             return yes_or_no(len(focal) == 2 and focal[0] == focal[1])
         case "two_shared":
             return named(first.of(second.classes), forms)
@@ -238,5 +240,11 @@ def answer_forms() -> list[str]:
     common, scientific = (f"{FIELD_TAGS[form]}{SLOTS[0]}" for form in ("common", "scientific"))
     captions = [caption([common] * count, [common] * sounds) for count in range(4) for sounds in range(3)]
     animal = f"{common} ({scientific})"
-    listed = [f"{animal}, {animal}", f"Yes: {animal}", f"2: {animal}", f"{animal} {animal}", f"None, {animal}"]
+    listed = [
+        f"{animal}, {animal}",
+        f"Yes: {animal}",
+        f"2: {animal}",
+        f"{animal} {animal}",
+        f"None, {animal}",
+    ]
     return [NONE, UNKNOWN, "Yes", "No", *captions, *listed, *PLACES, *map(str, range(2 * MAX_ANIMALS + 1))]

@@ -20,10 +20,10 @@ from NatureLM.models.naturelm import NatureLM
 from NatureLM.models.processing import NatureLMProcessor
 from NatureLM.models.species import SpeciesTable
 from NatureLM.models.vocabulary import ASSISTANT, BOS, EOS, PAD, USER
+from NatureLM.training.answers import answer_forms
 from NatureLM.training.backgrounds import background_bank
 from NatureLM.training.evidence import BackgroundBank, Draw, EvidenceMaker
 from NatureLM.training.settings import BundledTrainingConfig
-from NatureLM.training.answers import answer_forms
 from NatureLM.training.tokenizer import train_tokenizer
 
 logger = logging.getLogger(__name__)

@@ -151,9 +151,16 @@ class ConversationMaker:
         asked = said.request.task
         if said.answer in ("Yes", "No") and asked in ("is_species", "is_group", "is_kind"):
             possible |= {"follow_what_about_species": 2.5, "follow_what_about_kind": 2.0}
-        named_species = bool(said.referents) and not asked.startswith(("list_genus", "list_family", "list_order"))
+        named_species = bool(said.referents) and not asked.startswith(
+            ("list_genus", "list_family", "list_order")
+        )
         if said.answer == NONE and asked.startswith(("focal", "list", "follow")):
-            possible |= {"follow_scientific": 0.7, "follow_common": 0.4, "follow_family": 0.5, "follow_others": 0.5}
+            possible |= {
+                "follow_scientific": 0.7,
+                "follow_common": 0.4,
+                "follow_family": 0.5,
+                "follow_others": 0.5,
+            }
         if named_species and (said.answer == "Yes" or "<" in said.answer):
             possible |= {
                 "follow_scientific": 2.0,
@@ -222,7 +229,9 @@ class ConversationMaker:
             case "follow_count":
                 return str(len(named_before)), request
             case "follow_of_kind":
-                return named([item for item in named_before if item in recording.of(request.classes)], forms), request
+                return named(
+                    [item for item in named_before if item in recording.of(request.classes)], forms
+                ), request
             case "follow_first":
                 return named(named_before[:1], forms), request
             case "follow_second":
@@ -283,9 +292,7 @@ class PairMaker:
         return tasks.finished(task, [wording.lower()], request, windows, settings)
 
 
-def shared(
-    first: Logits, second: Logits, passing: Sequence[int], rng: np.random.Generator
-) -> Logits:
+def shared(first: Logits, second: Logits, passing: Sequence[int], rng: np.random.Generator) -> Logits:
     """Return the second window with some of the species that pass in the first, at other strengths."""
     mixed = second.copy()
     for index in passing[:6]:

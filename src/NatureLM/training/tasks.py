@@ -194,9 +194,7 @@ class TaskMaker:
         self.things = load_things("train" if split == "train" else "held_out")
         wordings = load_wordings()
         self.tasks = [
-            task
-            for task in TASK_SHARES
-            if any(wordings[source][split] for source in self._sources(task))
+            task for task in TASK_SHARES if any(wordings[source][split] for source in self._sources(task))
         ]
         shares = np.array([TASK_SHARES[task] for task in self.tasks])
         self.shares = shares / shares.sum()
@@ -404,7 +402,11 @@ class TaskMaker:
 
     def draw_group(self, heard: Heard, settings: AnswerSettings, rng: np.random.Generator) -> str:
         """Draw the noun for a group, often one that is heard."""
-        near = [group for index in heard.passing[: settings.max_species] for group in self.groups_of.get(index, ())]
+        near = [
+            group
+            for index in heard.passing[: settings.max_species]
+            for group in self.groups_of.get(index, ())
+        ]
         if near and rng.random() < 0.5:
             return str(rng.choice(near))
         while True:

@@ -25,7 +25,15 @@ from NatureLM.models.adapters.species_tokens import CLASS_COLUMNS
 from NatureLM.models.devices import choose_device
 from NatureLM.models.naturelm import NatureLM
 from NatureLM.models.species import SpeciesTable
-from NatureLM.training.batches import CLASS, IGNORED, Batch, ExampleMaker, ExampleStream, collate, encode_example
+from NatureLM.training.batches import (
+    CLASS,
+    IGNORED,
+    Batch,
+    ExampleMaker,
+    ExampleStream,
+    collate,
+    encode_example,
+)
 from NatureLM.training.bundled import (
     build_model,
     evidence_maker,
@@ -69,7 +77,7 @@ def run_processes(settings: BundledTrainingConfig) -> None:
     # Idle threads that spin would take the cores from each other (many times slower on two cores).
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     os.environ["OMP_NUM_THREADS"] = str(settings.threads_per_process)
-    # glibc: large buffers are kept and used again; fetching them anew for each step takes a third of its time.
+    # glibc keeps large buffers and uses them again: fetching them anew takes a third of a step.
     os.environ.setdefault("MALLOC_MMAP_THRESHOLD_", str(2**30))
     os.environ.setdefault("MALLOC_TRIM_THRESHOLD_", str(2**32 - 1))
     os.environ.setdefault("MALLOC_TOP_PAD_", str(2**28))

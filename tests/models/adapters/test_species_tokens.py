@@ -257,7 +257,9 @@ def test_tokens_of_several_prompts_follow_each_other(
     two = context(adapter, [make_window(Mallard=3.0), make_window(Mallard=2.0)], "the same?")
     together = adapter([one, two], embed_tokens)
     assert together.shape == (4, HIDDEN)
-    torch.testing.assert_close(together, torch.cat([adapter([one], embed_tokens), adapter([two], embed_tokens)]))
+    torch.testing.assert_close(
+        together, torch.cat([adapter([one], embed_tokens), adapter([two], embed_tokens)])
+    )
 
 
 def test_a_token_is_the_sum_of_what_is_known(
@@ -287,7 +289,9 @@ def test_marked_words_carry_the_evidence_of_each_recording(
     adapter: SpeciesTokensAdapter, embed_tokens: torch.nn.Embedding
 ) -> None:
     words = embed_tokens.weight[:2]
-    marks = torch.tensor([[ConceptType.COMMON, State.WEAK, 0, State.FOCAL, 17], [ConceptType.KIND, 0, 0, 0, 0]])
+    marks = torch.tensor(
+        [[ConceptType.COMMON, State.WEAK, 0, State.FOCAL, 17], [ConceptType.KIND, 0, 0, 0, 0]]
+    )
     marked = adapter.mark_text(words, marks, embed_tokens)
     slot = embed_tokens.weight[adapter.tokenizer.convert_tokens_to_ids("<slot_16>")]
     states = adapter.mark_state_embedding.weight
@@ -311,7 +315,8 @@ def test_named_slots_count_over_the_recordings(
         adapter, [make_window(Great_Tit=3.0, Siren=1.0), make_window(Mallard=2.0)], "which are they?"
     )
     named = [
-        (item.slot, item.names.get("common"), item.names.get("sound")) for item in adapter.named_slots(described)
+        (item.slot, item.names.get("common"), item.names.get("sound"))
+        for item in adapter.named_slots(described)
     ]
     assert named == [(0, "Great Tit", None), (1, None, "siren"), (16, "Mallard", None)]
 
@@ -328,7 +333,8 @@ def test_decoding_is_held_to_the_slots_of_each_row(
     assert [[item.slot for item in row] for row in rules.rows] == [[0, 1], []]
     scores = rules(torch.zeros(2, 0, dtype=torch.long), torch.zeros(2, len(adapter.tokenizer)))
     first, second = (
-        set(adapter.tokenizer.convert_ids_to_tokens(torch.nonzero(row == 0).flatten().tolist())) for row in scores
+        set(adapter.tokenizer.convert_ids_to_tokens(torch.nonzero(row == 0).flatten().tolist()))
+        for row in scores
     )
     words = {"None", ",", "Ġ", ".", "<eos>"}
     assert second == words

@@ -95,7 +95,7 @@ class Adapter(torch.nn.Module):
     def mark_text(
         self, embeddings: torch.Tensor, marks: torch.Tensor, embed_tokens: torch.nn.Embedding
     ) -> torch.Tensor:
-        """Return text embeddings [..., hidden] with marks (int64 [..., mark_columns], 0 for none) worked in."""
+        """Return text embeddings [..., hidden] with marks (int64 [..., mark_columns]) worked in."""
         return embeddings
 
     def decoding_rules(self, contexts: Sequence[PromptContext]) -> LogitsProcessorList:

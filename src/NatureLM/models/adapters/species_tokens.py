@@ -148,16 +148,12 @@ class SpeciesTokensAdapter(Adapter):
                 f"{len(features)} recordings in one question: this model compares at most {MAX_RECORDINGS}; "
                 "ask about fewer."
             )
-        concepts = [
-            self.finder.find(text, genera=place % 2 == 1) for place, text in enumerate(texts)
-        ]
+        concepts = [self.finder.find(text, genera=place % 2 == 1) for place, text in enumerate(texts)]
         spoken_of = [concept for found in concepts for concept in found]
         windows = [np.asarray(window, dtype=np.float32) for window in features]
         chosen = [choose_classes(window, self.table, spoken_of, settings) for window in windows]
         peaks = [window.max(axis=0) for window in windows]
-        marks = [
-            [self._mark(concept, peaks, chosen, settings) for concept in found] for found in concepts
-        ]
+        marks = [[self._mark(concept, peaks, chosen, settings) for concept in found] for found in concepts]
         question = concepts[-1] if concepts else []
         last_answer = concepts[-2] if len(concepts) > 1 else []
         content = self.describe(chosen, question, last_answer)
@@ -220,9 +216,7 @@ class SpeciesTokensAdapter(Adapter):
             for slot, item in enumerate(evidence):
                 index, species = item.class_index, self.table.species[item.class_index]
                 ranks = [(rank, getattr(species, rank)) for rank in RANKS]
-                classes.append(
-                    (recording * MAX_SLOTS + slot, KINDS.index(species.kind), int(item.state))
-                )
+                classes.append((recording * MAX_SLOTS + slot, KINDS.index(species.kind), int(item.state)))
                 features.append(
                     (
                         item.peak_logit / 8.0,

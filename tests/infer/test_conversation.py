@@ -1,0 +1,72 @@
+"""Conversations about example recordings: follow-ups, two recordings, parts, and what is refused."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from NatureLM.errors import ConfigError, RecordingError
+from NatureLM.infer import Conversation, Pipeline
+from NatureLM.models import NatureLM
+from NatureLM.models.answering import Turn
+
+ASSETS = Path(__file__).parents[2] / "assets"
+
+
+@pytest.fixture(scope="module")
+def pipeline(model: NatureLM) -> Pipeline:
+    return Pipeline(model)
+
+
+def test_follow_ups_refer_to_what_was_said(pipeline: Pipeline) -> None:
+    conversation = pipeline.conversation(ASSETS / "great_tit_and_common_cuckoo.ogg")
+    assert isinstance(conversation, Conversation)
+    assert conversation.ask("What is the common name for the focal species in the audio?").text == "Great Tit"
+    assert conversation.ask("And its scientific name?").text == "Parus major"
+    assert conversation.ask("Which other species are there?").text == "Cuculus canorus"
+    assert conversation.ask("Is it male or female?").text == "I cannot tell from this model."
+    assert conversation.turns[0] == Turn(
+        "What is the common name for the focal species in the audio?", "Great Tit"
+    )
+    conversation.restart()
+    assert conversation.turns == []
+    assert conversation.ask("Species?").text == "Great Tit"
+
+
+def test_two_recordings_are_compared(pipeline: Pipeline) -> None:
+    files = [ASSETS / "great_tit.ogg", ASSETS / "great_tit_and_common_cuckoo.ogg"]
+    conversation = pipeline.conversation(files)
+    assert conversation.ask("Which species are in both recordings?").text == "Great Tit"
+    assert conversation.ask("Which species are only in the second recording?").text == "Common Cuckoo"
+    conversation.restart()
+    assert conversation.ask("In which recording is there a Common Cuckoo?").text == "The second."
+    answer = conversation.ask("Caption the second recording.")
+    assert [item.common_name for item in answer.detections] == ["Great Tit", "Common Cuckoo"]
+
+
+def test_a_part_of_a_recording(pipeline: Pipeline) -> None:
+    dawn = ASSETS / "dawn_25s.ogg"
+    part = pipeline.conversation(dawn, start_seconds=20.0)
+    assert part.ask("What species is this?").text == "Eastern Wood-Pewee"
+    first = pipeline.conversation(dawn, end_seconds=10.0)
+    assert first.ask("What species is this?").text == "Northern Saw-whet Owl"
+    middle = pipeline.conversation(dawn, start_seconds=10.0, end_seconds=20.0)
+    assert middle.ask("What species is this?").text == "None"
+
+
+def test_what_cannot_be_talked_about_is_refused(pipeline: Pipeline) -> None:
+    silence = np.zeros(31 * 48_000, dtype=np.float32)
+    with pytest.raises(ConfigError, match="longer than the 30 s that a conversation can be about"):
+        pipeline.conversation(silence, 48_000)
+    with pytest.raises(RecordingError, match="ends before start_seconds"):
+        pipeline.conversation(ASSETS / "great_tit.ogg", start_seconds=40.0)
+    with pytest.raises(ConfigError, match="at most 2"):
+        pipeline.conversation([ASSETS / "great_tit.ogg"] * 3)
+    with pytest.raises(ConfigError, match="channel"):
+        Pipeline(pipeline.model, channel="each").conversation(ASSETS / "great_tit.ogg")
+    conversation = pipeline.conversation(ASSETS / "great_tit.ogg")
+    with pytest.raises(ConfigError, match="query is empty"):
+        conversation.ask("  ")
+    assert conversation.turns == []

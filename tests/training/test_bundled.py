@@ -1,0 +1,69 @@
+"""What a run of training is kept as, and what the bundled model is built from."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from pydantic import ValidationError
+from transformers import PreTrainedTokenizerBase
+
+from NatureLM.errors import ConfigError
+from NatureLM.models.answering import AnswerSettings
+from NatureLM.models.naturelm import NatureLM
+from NatureLM.training.answers import answer_forms
+from NatureLM.training.bundled import check_same_run, model_config, save_model, species_adapter
+from NatureLM.training.settings import BundledTrainingConfig
+from NatureLM.training.trainer import train
+
+
+def test_another_runs_folder_is_refused(tmp_path: Path) -> None:
+    settings = BundledTrainingConfig(output_path=tmp_path, seed=1)
+    check_same_run(tmp_path / "settings.json", settings)
+    check_same_run(tmp_path / "settings.json", settings.model_copy(update={"steps": 7}))
+    with pytest.raises(ConfigError, match=r"other settings \(seed, layers\)"):
+        check_same_run(tmp_path / "settings.json", BundledTrainingConfig(output_path=tmp_path, layers=2))
+
+
+def test_a_device_that_is_not_there_is_refused(tmp_path: Path) -> None:
+    settings = BundledTrainingConfig(output_path=tmp_path / "run", device="cuda:99")
+    with pytest.raises(ConfigError, match="cuda:99"):
+        train(settings)
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [{"vocabulary_size": 256}, {"steps": 0}, {"decay_share": 0.0}, {"batch_size": 2000}, {"epochs": 3}],
+)
+def test_settings_that_cannot_be_are_refused(wrong: dict[str, float]) -> None:
+    (name,) = wrong
+    with pytest.raises(ValidationError, match=name):
+        BundledTrainingConfig.model_validate(wrong)
+
+
+def test_the_config_fits_the_tokenizer(tokenizer: PreTrainedTokenizerBase) -> None:
+    config = model_config(BundledTrainingConfig(), tokenizer)
+    assert config.text_config.vocab_size == len(tokenizer) == 4096
+    assert config.text_config.eos_token_id == tokenizer.eos_token_id
+    assert config.adapter["answers"] == answer_forms()
+    assert config.prompt_template == "<bos><|user|>{query}<|assistant|>"
+
+
+def test_a_saved_model_answers_as_before(model: NatureLM, tmp_path: Path) -> None:
+    half = {name: tensor.half().float() for name, tensor in model.state_dict().items()}
+    save_model(model, tmp_path / "model")
+    assert not (tmp_path / "model.unfinished").exists()
+    loaded = NatureLM.from_pretrained(tmp_path / "model")
+    tensors = loaded.state_dict()
+    trained = [name for name in half if not name.startswith("audio_encoder")]
+    assert len(trained) > 10
+    assert all(torch.equal(tensors[name], half[name]) for name in trained)
+    table = species_adapter(loaded).table
+    logits = np.full((4, len(table)), -9.0, dtype=np.float32)
+    logits[0, 100] = 3.0
+    answers = loaded.answer([logits], ["Which species?"], AnswerSettings(max_new_tokens=8))
+    assert len(answers) == 1
+    assert 0.0 < answers[0].confidence <= 1.0
