@@ -10,6 +10,7 @@ import torch
 
 from NatureLM.audio import find_recordings, recording_windows
 from NatureLM.errors import RecordingError
+from NatureLM.models.answering import AnswerSettings
 from NatureLM.models.naturelm import NatureLM
 
 AUDIO = Path(__file__).parents[3] / "shared" / "audio"
@@ -92,3 +93,75 @@ def test_lists_say_what_the_evidence_says_in_every_window(
         assert [item.score for item in by_common.detections] == pytest.approx(
             [float(torch.sigmoid(logits[:, index].max())) for index in heard], abs=1e-4
         )
+
+
+KNOWN = [
+    ("lazuli_bunting.mp3", "Lazuli Bunting"),
+    ("green_treefrog.mp3", "Green Treefrog"),
+    ("sandhill_crane.mp3", "Sandhill Crane"),
+    ("turtle_dove_16khz.flac", "European Turtle-Dove"),
+]
+
+
+@pytest.mark.parametrize(("file", "species"), KNOWN)
+def test_the_right_one_among_four_similar_species(
+    model: NatureLM, windows: dict[str, list[torch.Tensor]], file: str, species: str
+) -> None:
+    table = model.adapter.table
+    right = table.find(species)
+    assert right is not None
+    similar = [
+        other
+        for rank in ("genus", "family")
+        for other in table
+        if getattr(other, rank) == getattr(right, rank) and other.class_index != right.class_index
+    ]
+    for form in ("common_name", "scientific_name"):
+        options = [getattr(similar[0], form), getattr(similar[1], form), getattr(right, form)]
+        options.append(getattr(similar[2], form))
+        names = ", ".join(options)
+        for query in (
+            f"Which of these is the focal species in the audio? Options: {names}",
+            f"Which of these, if any, are present in the audio recording? {names}",
+        ):
+            answers = model.answer(windows[file], [query] * len(windows[file]))
+            for logits, answer in zip(windows[file], answers, strict=True):
+                heard = {getattr(table[index], form) for index in animals(model, logits)} & set(options)
+                assert answer.text.split(", ")[0] == getattr(right, form)
+                if query.endswith(f"recording? {names}"):
+                    assert set(answer.text.split(", ")) == heard
+
+
+@pytest.mark.parametrize(("file", "species"), KNOWN)
+def test_both_names_captions_and_ranks(
+    model: NatureLM, windows: dict[str, list[torch.Tensor]], file: str, species: str
+) -> None:
+    right = model.adapter.table.find(species)
+    assert right is not None
+    for query, expected in (
+        ("What is the scientific name for the focal species in the audio?", right.scientific_name),
+        ("What is the family for the focal species in the audio?", right.family),
+        (
+            "What are the common and scientific names of the focal species in the audio?",
+            f"{right.common_name} ({right.scientific_name})",
+        ),
+    ):
+        answers = model.answer(windows[file], [query] * len(windows[file]))
+        assert [answer.text for answer in answers] == [expected] * len(answers)
+    captions = model.answer(windows[file], ["Caption the audio."] * len(windows[file]))
+    for logits, answer in zip(windows[file], captions, strict=True):
+        assert answer.text.startswith(f"A recording of {species}")
+        named = [detection.common_name for detection in answer.detections]
+        assert named == [model.adapter.table[index].common_name for index in animals(model, logits)]
+
+
+def test_a_species_ranked_low_is_found_when_it_is_listed(
+    model: NatureLM, windows: dict[str, list[torch.Tensor]]
+) -> None:
+    (logits,) = windows["osn_birds_10s.wav"]
+    settings = AnswerSettings(max_species=1)
+    options = "Magnolia Warbler, Bay-breasted Warbler, Palm Warbler, Cape May Warbler"
+    query = f"Which of these, if any, are present in the audio recording? {options}"
+    (listed,) = model.answer([logits], [query], settings)
+    (unlisted,) = model.answer([logits], [LIST], settings)
+    assert (listed.text, unlisted.text) == ("Bay-breasted Warbler", "Blackburnian Warbler")

@@ -156,7 +156,9 @@ def test_an_unknown_follow_up_is_beyond_the_model(maker: ConversationMaker) -> N
     [
         (Request("list_scientific", ("scientific",)), (TIT, PEEPER, BLUE_TIT, MALLARD), "scientific"),
         (Request("focal_both", ("common", "scientific")), (TIT,), "common"),
-        (Request("focal_taxonomic", ("order", "family", "scientific")), (TIT,), "scientific"),
+        (Request("focal_ranks", ("scientific", "genus")), (TIT,), "scientific"),
+        # The form of the first name counts, and ranks are no names of species.
+        (Request("focal_taxonomic", ("order", "family", "scientific")), (TIT,), "common"),
         (Request("caption_plain"), (TIT, PEEPER, BLUE_TIT, MALLARD), "common"),
         (Request("is_species", classes=frozenset({PEEPER}), heard=True), (PEEPER,), "common"),
         (Request("is_species", classes=frozenset({index("Tawny Owl")})), (), "common"),

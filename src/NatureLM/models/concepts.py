@@ -11,7 +11,7 @@ from functools import cached_property
 from pathlib import Path
 
 from NatureLM.errors import CheckpointError
-from NatureLM.models.species import SpeciesTable
+from NatureLM.models.species import Mention, SpeciesTable
 
 GROUPS_FILE = Path(__file__).parent / "bundled" / "groups.csv"
 
@@ -62,15 +62,14 @@ EVERYDAY_NOUNS = frozenset({
 
 SOUND_PHRASES = {
     "engine noise": ("engine", "motor", "engine sound", "motor noise"),
-    "siren": ("siren", "police siren"),
-    "human voice": ("human voice", "voice", "human speech", "speech", "people talking", "people speaking"),
+    "siren": ("police siren",),
+    "human voice": ("voice", "human speech", "speech", "people talking", "people speaking"),
     "gunshots": ("gunshot", "gun", "gunfire", "gun shot"),
     "fireworks": ("firework",),
     "power tools": ("power tool",),
     "human whistling": ("human whistle", "person whistling", "somebody whistling", "someone whistling"),
     "non-vocal human sounds": ("non-vocal human sound", "nonvocal human sound"),
-    "environmental noise": ("environmental noise", "environmental sound"),
-    "background noise": ("background noise",),
+    "environmental noise": ("environmental sound",),
 }
 """Words for the encoder's sounds beside their names in the table."""
 
@@ -112,7 +111,7 @@ class ConceptFinder:
         try:
             rows = list(csv.DictReader(self.groups_file.read_text(encoding="utf-8").splitlines()))
             named = [(row["noun"], row["kind"], row["taxa"].split()) for row in rows]
-        except (OSError, KeyError, UnicodeDecodeError) as error:
+        except (OSError, KeyError, AttributeError, UnicodeDecodeError, csv.Error) as error:
             raise CheckpointError(
                 f"{self.groups_file}: cannot be read as a table of groups ({error})."
             ) from None
@@ -158,11 +157,17 @@ class ConceptFinder:
     @cached_property
     def _phrases(self) -> dict[str, tuple[ConceptType, tuple[int, ...]]]:
         """What phrases mean: those for sounds, and groups of more words than one."""
-        phrases = {phrase: (ConceptType.SOUND, (index,)) for phrase, index in self.sounds.items()}
+        phrases = {
+            phrase: (ConceptType.SOUND, (index,))
+            for phrase, index in self.sounds.items()
+            # The table knows when the sounds' own names mean something else ("a dwarf siren").
+            if phrase not in {species.common_name for species in self.table}
+        }
         for noun, classes in self.groups.items():
             first, space, rest = noun.partition(" ")
             if space:
-                phrases[noun] = phrases[f"{first}s {rest}"] = (ConceptType.GROUP, classes)
+                for form in (noun, f"{first}s {rest}", f"{noun}es", f"{noun.removesuffix('y')}ies"):
+                    phrases[form] = (ConceptType.GROUP, classes)
         return phrases
 
     @cached_property
@@ -187,19 +192,17 @@ class ConceptFinder:
         return self._kept[key]
 
     def _find(self, text: str, genera: bool) -> list[Concept]:
-        species = [
-            Concept(
-                mention.start,
-                mention.end,
-                ConceptType.COMMON if mention.form == "common" else ConceptType.SCIENTIFIC,
-                (mention.class_index,),
-            )
+        found = [
+            Concept(mention.start, mention.end, self._type_of(mention), (mention.class_index,))
             for mention in self.table.mentions(text)
-            if self.table[mention.class_index].is_animal
         ]
-        found = _without_overlaps([], species)
         found = _without_overlaps(found, self._phrases_of(text))
         return sorted(_without_overlaps(found, self._words_of(text, genera)), key=lambda item: item.start)
+
+    def _type_of(self, mention: Mention) -> ConceptType:
+        if not self.table[mention.class_index].is_animal:
+            return ConceptType.SOUND
+        return ConceptType.COMMON if mention.form == "common" else ConceptType.SCIENTIFIC
 
     def _phrases_of(self, text: str) -> list[Concept]:
         """Return the sounds and groups that phrases mean."""

@@ -109,13 +109,17 @@ class NatureLMProcessor:
         prompt, spans = "", []
         for text, number in self._parts(_as_list(texts), recordings):
             last = 0
+            stretch = ""
             for mark in marks[number] if number is not None and marks else ():
-                prompt += text[last : mark.start]
-                start = len(prompt)
-                prompt += mark.token or text[mark.start : mark.end]
-                spans.append((start, len(prompt), mark))
+                stretch += text[last : mark.start]
+                start = len(prompt) + len(stretch)
+                stretch += mark.token or text[mark.start : mark.end]
+                spans.append((start, len(prompt) + len(stretch), mark))
                 last = mark.end
-            prompt += text[last:]
+            stretch += text[last:]
+            # An earlier answer makes no room for recordings, whatever it says.
+            said = number is not None and number % 2 == 1
+            prompt += stretch.replace(AUDIO_PLACEHOLDER, " " * len(AUDIO_PLACEHOLDER)) if said else stretch
         pieces: list[PromptPiece] = []
         offset = 0
         for part in prompt.split(AUDIO_PLACEHOLDER):

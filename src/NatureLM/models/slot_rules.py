@@ -6,7 +6,8 @@ language model would rather write:
 
 - after a tag, only the slot of a class that reaches the floor and has such a name, none twice, and in order
   of evidence; after ``A (``, or ``A`` and a space, the slot of the same class;
-- a tag, or a comma or "and" or "with", only where something is left to be named;
+- a tag, or a comma or "and" or "with", only where something is left to be named, and no name right after
+  another;
 - elsewhere only the words that the model's config lists as those of its answers.
 
 So a name is never invented, garbled, repeated or paired with another's.
@@ -165,6 +166,8 @@ class SlotRules(LogitsProcessor):
         blocked = {
             tag for tag, form in self.tokens.tags.items() if not self._next_slots(written, form, named)
         }
+        if written.given and not written.between:
+            blocked = set(self.tokens.tags)
         if written.given and not any(
             self._next_slots(written, form, named) for form in {written.given[-1][0], "common", "sound"}
         ):

@@ -104,9 +104,9 @@ def choose_classes(
     ranked = [int(index) for index in passing]
     animals = [index for index in ranked if table.species[index].is_animal]
     asked = _asked_for(animals, concepts, settings.max_species)
-    wanted = set(animals[: settings.max_species]) | set(asked)
-    if len(wanted) > MAX_ANIMALS:
-        wanted = set([*dict.fromkeys([*asked, *animals])][:MAX_ANIMALS])
+    unasked = animals[: settings.max_species]
+    # The strongest keeps its place, then what is asked for, then the others.
+    wanted = set([*dict.fromkeys([*unasked[:1], *asked, *unasked])][:MAX_ANIMALS])
     chosen = [index for index in animals if index in wanted]
     sounds = [index for index in ranked if not table.species[index].is_animal][:MAX_SOUNDS]
     return [
@@ -115,7 +115,7 @@ def choose_classes(
             peak_logit=float(peaks[index]),
             score=float(1.0 / (1.0 + np.exp(-np.float64(peaks[index])))),
             share=float((logits[:, index] >= floor).mean()),
-            state=State.SOUND if index in sounds else State.FOCAL if index == chosen[0] else State.PRESENT,
+            state=State.SOUND if index in sounds else State.FOCAL if index == animals[0] else State.PRESENT,
         )
         for index in chosen + sounds
     ]

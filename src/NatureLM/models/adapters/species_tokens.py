@@ -205,8 +205,8 @@ class SpeciesTokensAdapter(Adapter):
         for concept in last_answer:
             if concept.type in (ConceptType.TAXON, ConceptType.KIND):
                 members = set(concept.classes)
-                meant = (item.class_index for item in chosen[0] if item.class_index in members)
-                answered |= set(list(meant)[:1])
+                shown = (item.class_index for evidence in chosen for item in evidence)
+                answered |= set([index for index in shown if index in members][:1])
         classes, features = [], []
         for recording, evidence in enumerate(chosen):
             others = [item for other, items in enumerate(chosen) if other != recording for item in items]
@@ -294,7 +294,7 @@ class SpeciesTokensAdapter(Adapter):
             slot = self._tokens.slots.get(token)
             if slot is not None:
                 parts += [self.tokenizer.decode(words), names.get(slot, {}).get(form, "")]
-                words = []
+                words, form = [], ""
             elif token in self._tokens.tags:
                 form = self._tokens.tags[token]
             elif token not in special:
