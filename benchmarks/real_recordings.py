@@ -40,6 +40,7 @@ from NatureLM.errors import RecordingError
 from NatureLM.models.answering import AnswerSettings
 from NatureLM.models.encoders.birdnet_windows import BirdNetWindowEncoder, segment_starts
 from NatureLM.models.species import SpeciesTable
+from NatureLM.models.species_evidence import pooled_logits
 
 if TYPE_CHECKING:
     from NatureLM.models.naturelm import NatureLM
@@ -206,13 +207,13 @@ def score(logits: Array) -> Array:
 def capped(passing: Array, logits: Array, animal: Array, most: int) -> list[int]:
     """Return the animals among the classes that pass, strongest first, at most so many."""
     found = np.flatnonzero(passing & animal)
-    peaks = logits[:, found].max(axis=0)
-    return [int(index) for index in found[np.argsort(-peaks, kind="stable")][:most]]
+    pooled = pooled_logits(logits)[found]
+    return [int(index) for index in found[np.argsort(-pooled, kind="stable")][:most]]
 
 
 def decided(logits: Array, animal: Array, settings: AnswerSettings) -> list[int]:
     """Return the animals that the encoder decides for, strongest first."""
-    passing = score(logits.max(axis=0)) >= settings.min_evidence
+    passing = score(pooled_logits(logits)) >= settings.min_evidence
     return capped(passing, logits, animal, settings.max_species)
 
 
@@ -301,7 +302,12 @@ Rule = Callable[[HeardWindow, Array], Array]
 
 
 def at_floor(floor: float) -> Rule:
-    """Return the rule in use: some segment reaches the floor."""
+    """Return the rule in use: the mean of the two largest logits reaches the floor."""
+    return lambda window, sounds: score(pooled_logits(window.logits)) >= floor
+
+
+def in_one(floor: float) -> Rule:
+    """Return the rule that some segment reaches the floor."""
     return lambda window, sounds: score(window.logits.max(axis=0)) >= floor
 
 
@@ -363,7 +369,8 @@ def both(first: Rule, second: Rule) -> Rule:
 
 RULES: dict[str, Rule] = {
     "floor 0.25 (default)": at_floor(0.25),
-    **{f"floor {floor:g}": at_floor(floor) for floor in (0.35, 0.5, 0.65)},
+    **{f"floor {floor:g}": at_floor(floor) for floor in (0.15, 0.35, 0.5, 0.65)},
+    **{f"one segment at {floor:g}": in_one(floor) for floor in (0.25, 0.5, 0.65)},
     "2 segments at 0.25": in_segments(0.25, 2),
     "0.25, another segment at 0.1": in_segments(0.25, 2, second=0.1),
     "0.25, another segment at 0.05": in_segments(0.25, 2, second=0.05),

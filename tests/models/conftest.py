@@ -36,14 +36,14 @@ def finder(table: SpeciesTable) -> ConceptFinder:
 
 @pytest.fixture(scope="session")
 def make_window(table: SpeciesTable) -> MakeWindow:
-    """Logits of four segments: -9 but for the named classes, which peak in the third segment."""
+    """Logits of four segments: -9 but for the named classes, in the second and third."""
 
     def make(**peaks: float) -> Logits:
         logits = np.full((4, len(table)), -9.0, dtype=np.float32)
         for name, peak in peaks.items():
             species = table.find(name.replace("_", " "))
             assert species is not None, name
-            logits[2, species.class_index] = peak
+            logits[1:3, species.class_index] = peak
         return logits
 
     return make

@@ -19,6 +19,7 @@ from NatureLM.models.species_evidence import (
     State,
     choose_classes,
     floor_logit,
+    pooled_logits,
     state_of_concept,
 )
 from NatureLM.models.vocabulary import MAX_SLOTS
@@ -48,7 +49,7 @@ class Chooser:
         chosen = self(logits, query, **settings)
         return state_of_concept(
             concept,
-            logits.max(axis=0),
+            pooled_logits(logits),
             chosen,
             AnswerSettings(**settings),  # type: ignore[arg-type]
         )
@@ -78,8 +79,15 @@ def test_animals_strongest_first_then_sounds(choose: Chooser, make_window: MakeW
     assert choose.names(logits) == ["Common Cuckoo", "Great Tit", "engine noise"]
     chosen = choose(logits)
     assert [item.state for item in chosen] == [State.FOCAL, State.PRESENT, State.SOUND]
-    assert [item.peak_logit for item in chosen] == [3.0, 1.5, 5.0]
+    assert [item.logit for item in chosen] == [3.0, 1.5, 5.0]
     assert chosen[0].score == pytest.approx(0.952574, abs=1e-6)
+
+
+def test_evidence_is_the_mean_of_the_two_largest_logits() -> None:
+    logits = np.array([[1.0, -2.0], [-5.0, 3.0], [3.0, 0.0]], dtype=np.float32)
+    np.testing.assert_array_equal(pooled_logits(logits), [2.0, 1.5])
+    np.testing.assert_array_equal(pooled_logits(logits[:2]), [-2.0, 0.5])
+    np.testing.assert_array_equal(pooled_logits(logits[:1]), [1.0, -2.0])
 
 
 def test_share_is_that_of_the_segments_at_or_above_the_floor(
@@ -89,8 +97,9 @@ def test_share_is_that_of_the_segments_at_or_above_the_floor(
     cuckoo = choose(logits)[1].class_index
     logits[0, cuckoo] = 0.0
     logits[1, cuckoo] = -0.1
-    assert [item.share for item in choose(logits, min_evidence=0.5)] == [0.25, 0.5]
-    assert [item.share for item in choose(logits, min_evidence=0.25)] == [0.25, 0.75]
+    logits[3, cuckoo] = 0.5
+    assert [item.share for item in choose(logits, min_evidence=0.5)] == [0.5, 0.75]
+    assert [item.share for item in choose(logits, min_evidence=0.25)] == [0.5, 1.0]
     assert [item.share for item in choose(logits, min_evidence=0.0, max_species=1)][:1] == [1.0]
 
 
@@ -230,5 +239,5 @@ def test_the_state_follows_the_floor(choose: Chooser, make_window: MakeWindow) -
 
 def test_a_group_without_members_is_weak(make_window: MakeWindow) -> None:
     nothing = Concept(0, 3, ConceptType.GROUP, ())
-    peaks = make_window(Great_Tit=3.0).max(axis=0)
-    assert state_of_concept(nothing, peaks, [], AnswerSettings(min_evidence=0.25)) is State.WEAK
+    pooled = pooled_logits(make_window(Great_Tit=3.0))
+    assert state_of_concept(nothing, pooled, [], AnswerSettings(min_evidence=0.25)) is State.WEAK

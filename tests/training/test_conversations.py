@@ -247,7 +247,7 @@ def test_held_out_conversations_use_held_out_words(
     maker = ConversationMaker(TaskMaker(adapter, table, split="held_out", noise=False))
     rng = np.random.default_rng(2)
     held_out = set(load_wordings()["follow_scientific"]["held_out"])
-    asked = [maker.example(window(HEARD), rng) for _ in range(150)]
+    asked = [maker.example(window(HEARD), rng) for _ in range(100)]
     last = [example.texts[-1] for example in asked if example.task == "follow_scientific"]
     assert len(last) > 3
     plain = [pattern for pattern in held_out if "[" not in pattern]

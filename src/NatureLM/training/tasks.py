@@ -29,7 +29,7 @@ from NatureLM.models.adapters.species_tokens import SpeciesTokensAdapter
 from NatureLM.models.answering import AnswerSettings
 from NatureLM.models.concepts import SOUND_PHRASES
 from NatureLM.models.species import SpeciesTable
-from NatureLM.models.species_evidence import floor_logit
+from NatureLM.models.species_evidence import floor_logit, pooled_logits
 from NatureLM.training.answers import Request, answer, shown
 from NatureLM.training.phrasing import made_up_word, rephrase
 from NatureLM.training.wordings import Split, draw, load_things, load_wordings
@@ -236,9 +236,9 @@ class TaskMaker:
 
     def hear(self, logits: Logits, settings: AnswerSettings) -> Heard:
         """Return what a window holds at the settings."""
-        peaks = logits.max(axis=0)
-        reaches = np.flatnonzero(peaks >= floor_logit(settings.min_evidence))
-        ranked = reaches[np.argsort(-peaks[reaches], kind="stable")].tolist()
+        pooled = pooled_logits(logits)
+        reaches = np.flatnonzero(pooled >= floor_logit(settings.min_evidence))
+        ranked = reaches[np.argsort(-pooled[reaches], kind="stable")].tolist()
         animals = [index for index in ranked if self.table.species[index].is_animal]
         return Heard(animals, frozenset(ranked))
 

@@ -79,9 +79,9 @@ def test_strengths(adapter: SpeciesTokensAdapter, make_window: MakeWindow) -> No
     window[0] = window[2]
     window[3, window[2] == 4.0] = 1.0
     by_name = features(context(adapter, [window], "what is it?"))
-    assert by_name["peak logit / 8"] == [0.5, 0.0]
-    assert by_name["sigmoid of the peak logit"] == pytest.approx([0.982014, 0.5], abs=1e-6)
-    assert by_name["share of segments"] == [0.75, 0.5]
+    assert by_name["logit / 8"] == [0.5, 0.0]
+    assert by_name["sigmoid of the logit"] == pytest.approx([0.982014, 0.5], abs=1e-6)
+    assert by_name["share of segments"] == [1.0, 0.75]
 
 
 def test_first_of_its_genus_family_order_and_kind(

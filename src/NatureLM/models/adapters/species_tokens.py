@@ -28,6 +28,7 @@ from NatureLM.models.species_evidence import (
     ClassEvidence,
     State,
     choose_classes,
+    pooled_logits,
     state_of_concept,
 )
 from NatureLM.models.vocabulary import MAX_RECORDINGS, MAX_SLOTS, NAME, SLOTS
@@ -37,8 +38,8 @@ KINDS = ("bird", "frog", "insect", "mammal", "sound")
 RANKS = ("genus", "family", "order", "kind")
 
 FEATURES = (
-    "peak logit / 8",
-    "sigmoid of the peak logit",
+    "logit / 8",
+    "sigmoid of the logit",
     "share of segments",
     *(f"first of its {rank}" for rank in RANKS),
     "in the other recording too",
@@ -152,8 +153,8 @@ class SpeciesTokensAdapter(Adapter):
         spoken_of = [concept for found in concepts for concept in found]
         windows = [np.asarray(window, dtype=np.float32) for window in features]
         chosen = [choose_classes(window, self.table, spoken_of, settings) for window in windows]
-        peaks = [window.max(axis=0) for window in windows]
-        marks = [[self._mark(concept, peaks, chosen, settings) for concept in found] for found in concepts]
+        pooled = [pooled_logits(window) for window in windows]
+        marks = [[self._mark(concept, pooled, chosen, settings) for concept in found] for found in concepts]
         question = concepts[-1] if concepts else []
         last_answer = concepts[-2] if len(concepts) > 1 else []
         content = self.describe(chosen, question, last_answer)
@@ -162,7 +163,7 @@ class SpeciesTokensAdapter(Adapter):
     def _mark(
         self,
         concept: Concept,
-        peaks: Sequence[npt.NDArray[np.float32]],
+        pooled: Sequence[npt.NDArray[np.float32]],
         chosen: Sequence[Sequence[ClassEvidence]],
         settings: AnswerSettings,
     ) -> Mark:
@@ -172,7 +173,7 @@ class SpeciesTokensAdapter(Adapter):
         for recording in range(MAX_RECORDINGS):
             state, place = 0, 0
             if recording < len(chosen):
-                state = int(state_of_concept(concept, peaks[recording], chosen[recording], settings))
+                state = int(state_of_concept(concept, pooled[recording], chosen[recording], settings))
                 places = (slot for slot, e in enumerate(chosen[recording]) if e.class_index in members)
                 slot = next(places, None)
                 place = 0 if slot is None else 1 + recording * MAX_SLOTS + slot
@@ -219,7 +220,7 @@ class SpeciesTokensAdapter(Adapter):
                 classes.append((recording * MAX_SLOTS + slot, KINDS.index(species.kind), int(item.state)))
                 features.append(
                     (
-                        item.peak_logit / 8.0,
+                        item.logit / 8.0,
                         item.score,
                         item.share,
                         *(rank not in seen for rank in ranks),
