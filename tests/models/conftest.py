@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -11,9 +10,8 @@ import pytest
 from transformers import PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
 from NatureLM.models.concepts import ConceptFinder
+from NatureLM.models.loading import BUNDLED_FOLDER
 from NatureLM.models.species import SpeciesTable
-
-TOKENIZER_FOLDER = Path("/work/scratch/smoke/tokenizer")  # to become NatureLM.models.loading.BUNDLED_FOLDER
 
 Logits = npt.NDArray[np.float32]
 MakeWindow = Callable[..., Logits]
@@ -21,7 +19,7 @@ MakeWindow = Callable[..., Logits]
 
 @pytest.fixture(scope="session")
 def tokenizer() -> PreTrainedTokenizerBase:
-    return PreTrainedTokenizerFast.from_pretrained(TOKENIZER_FOLDER)
+    return PreTrainedTokenizerFast.from_pretrained(BUNDLED_FOLDER)
 
 
 @pytest.fixture(scope="session")

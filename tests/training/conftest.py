@@ -62,14 +62,14 @@ def plain_tasks(adapter: SpeciesTokensAdapter, table: SpeciesTable) -> TaskMaker
 
 @pytest.fixture(scope="session")
 def window(table: SpeciesTable) -> Callable[[dict[str, float]], Logits]:
-    """Make a window of four segments in whose first the named classes reach the given logits."""
+    """Make a window of four segments in whose first two the named classes have the given logits."""
 
-    def make(peaks: dict[str, float]) -> Logits:
+    def make(heard: dict[str, float]) -> Logits:
         logits = np.full((4, len(table)), -9.0, dtype=np.float32)
-        for name, peak in peaks.items():
+        for name, logit in heard.items():
             species = table.find(name)
             assert species is not None, name
-            logits[0, species.class_index] = peak
+            logits[:2, species.class_index] = logit
         return logits
 
     return make

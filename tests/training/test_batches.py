@@ -83,9 +83,9 @@ def test_rows_of_an_example(model_tasks: TaskMaker, model: NatureLM, window: Win
     assert rows[3:5].tolist() == [[CLASS, 0, 0, State.FOCAL, 0, 0], [CLASS, 1, 4, State.SOUND, 0, 0]]
     assert (rows[:, 0] == CLASS).sum() == 2
     sigmoid = 1 / (1 + np.exp(-3.0))
-    tit = [3 / 8, sigmoid, 0.25, 1, 1, 1, 1, 0, 0, 1, 0, 0]
+    tit = [3 / 8, sigmoid, 0.5, 1, 1, 1, 1, 0, 0, 1, 0, 0]
     np.testing.assert_allclose(features[3], tit, atol=1e-6)
-    assert features[4, :3] == pytest.approx([1.5 / 8, 1 / (1 + np.exp(-1.5)), 0.25])
+    assert features[4, :3] == pytest.approx([1.5 / 8, 1 / (1 + np.exp(-1.5)), 0.5])
     assert not np.delete(features, [3, 4], axis=0).any()
 
 

@@ -11,6 +11,7 @@ import pytest
 from NatureLM.models.adapters.species_tokens import SpeciesTokensAdapter
 from NatureLM.models.answering import AnswerSettings
 from NatureLM.models.species import SpeciesTable
+from NatureLM.models.species_evidence import pooled_logits
 from NatureLM.models.vocabulary import MAX_SLOTS
 from NatureLM.training.answers import NONE, PLACES, UNKNOWN, Item, Request, Shown
 from NatureLM.training.conversations import ANAPHORA, ConversationMaker, PairMaker, Said, shared
@@ -308,7 +309,7 @@ def test_the_recording_asked_about_is_the_one_named(pairs: list[Example]) -> Non
 
 def test_pairs_are_answered_by_their_evidence(pairs: list[Example]) -> None:
     for example in pairs:
-        first, second = (set(np.flatnonzero(w.max(axis=0) >= -1.0986).tolist()) for w in example.windows)
+        first, second = (set(np.flatnonzero(pooled_logits(w) >= -1.0986).tolist()) for w in example.windows)
         animals = [{i for i in heard if TABLE[i].is_animal} for heard in (first, second)]
         classes = example.request.classes
         match example.task:

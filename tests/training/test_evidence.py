@@ -7,7 +7,7 @@ import pytest
 
 from NatureLM.models.encoders.birdnet import BirdNetEncoder
 from NatureLM.training.backgrounds import MAKERS, background_bank
-from NatureLM.training.evidence import BackgroundBank, EvidenceMaker, move_to_logit
+from NatureLM.training.evidence import BackgroundBank, Draw, EvidenceMaker, move_to_logit
 
 SOUNDS = np.array([1, 2, 3])
 
@@ -73,3 +73,17 @@ def test_bank_with_too_few_directions_still_gives_moves() -> None:
     few = EvidenceMaker(weight, np.full(50, -3, np.float32), bank, SOUNDS, SOUNDS)
     assert few.directions.shape == (3, 50, 16)
     assert np.isfinite(few.directions).all()
+
+
+def test_how_many_species_are_implanted_can_be_set() -> None:
+    rng = np.random.default_rng(0)
+    weight = rng.normal(size=(50, 16)).astype(np.float32)
+    bank = BackgroundBank(np.abs(rng.normal(size=(1, 4, 16))).astype(np.float32))
+    bias = np.full(50, -9, np.float32)
+    silent = EvidenceMaker(weight, bias, bank, SOUNDS, SOUNDS, Draw(count_shares=(1.0,)))
+    background = bank.embeddings @ weight.T + bias
+    windows = silent.windows(5, rng)
+    np.testing.assert_allclose(windows, np.repeat(background, 5, axis=0), atol=1e-5)
+    one = EvidenceMaker(weight, bias, bank, SOUNDS, SOUNDS, Draw(count_shares=(0.0, 1.0), sound_share=1.0))
+    raised = (one.windows(20, rng) - background).max(axis=1)[:, SOUNDS].max(axis=1)
+    assert (raised > 1.0).mean() >= 0.9

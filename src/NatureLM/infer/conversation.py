@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+import numpy.typing as npt
+
+from NatureLM.audio import Channel, display_path, stream_blocks
 from NatureLM.errors import ConfigError, RecordingError
 from NatureLM.models.answering import AnswerSettings, ModelAnswer, Turn
 
@@ -12,8 +17,15 @@ if TYPE_CHECKING:
     from NatureLM.models import NatureLM
 
 
+SHORTEST_SECONDS = 0.5
+"""Less sound than this is not worth a question."""
+
+
 class Conversation:
     """Questions about the same sound, each of which may refer to what was said before.
+
+    Questions about two recordings stand by themselves: the bundled model was not trained on later ones that
+    refer back.
 
     Made by :meth:`NatureLM.infer.Pipeline.conversation`; the sound is encoded once.
 
@@ -48,7 +60,8 @@ class Conversation:
         """
         if not query.strip():
             raise ConfigError("A query is empty; ask something, for example 'Caption the audio'.")
-        (answer,) = self.model.answer([self.features], [query], self.settings, [self.turns])
+        earlier = self.turns if len(self.features) == 1 else []
+        (answer,) = self.model.answer([self.features], [query], self.settings, [earlier])
         self.turns.append(Turn(query, answer.text))
         return answer
 
@@ -57,22 +70,61 @@ class Conversation:
         self.turns.clear()
 
 
-def only_window(windows: Iterator[Any], name: str, longest: float, place: int = 0) -> Any:
-    """Return one window of a recording, which must be its last where the first is asked for.
+def part_of_recording(
+    path: Path,
+    sample_rate: int,
+    channel: Channel,
+    start_seconds: float,
+    end_seconds: float | None,
+    longest: float,
+) -> npt.NDArray[np.float32]:
+    """Decode a part of a recording, at constant memory wherever it begins.
+
+    Parameters
+    ----------
+    path : Path
+    sample_rate : int
+        Of the result, in Hz.
+    channel : "mix" or int
+    start_seconds, end_seconds : float
+        The part; to the end where ``end_seconds`` is None.
+    longest : float
+        Most seconds that the part may have.
+
+    Returns
+    -------
+    float32 [samples]
 
     Raises
     ------
     ConfigError
-        If the recording is longer than what the model hears at once.
+        If the part is longer, or its bounds make no sense.
     RecordingError
-        If it ends before the window.
+        If the recording cannot be read, or has less than half a second there.
     """
-    for number, window in enumerate(windows):
-        if number == place:
-            if place == 0 and next(windows, None) is not None:
-                raise ConfigError(
-                    f"{name} is longer than the {longest:g} s that a conversation can be about; "
-                    "say which part by start_seconds and end_seconds."
-                )
-            return window
-    raise RecordingError(f"{name} ends before start_seconds; choose an earlier part.")
+    first = round(start_seconds * sample_rate)
+    last = None if end_seconds is None else round(end_seconds * sample_rate)
+    if first < 0 or (last is not None and last <= first):
+        raise ConfigError(
+            f"The part from {start_seconds:g} to {end_seconds} s is empty; end_seconds must come after "
+            "start_seconds, which is 0 or more."
+        )
+    kept: list[npt.NDArray[np.float32]] = []
+    done = count = 0
+    for block in stream_blocks(path, sample_rate, channel):
+        samples = block.samples[max(first - done, 0) : None if last is None else max(last - done, 0), 0]
+        kept.append(np.array(samples, dtype=np.float32))
+        done, count = done + len(block.samples), count + len(samples)
+        if count > longest * sample_rate:
+            raise ConfigError(
+                f"{display_path(path)} is longer than the {longest:g} s that a conversation can be about; "
+                "say which part by start_seconds and end_seconds."
+            )
+        if last is not None and done >= last:
+            break
+    if count < SHORTEST_SECONDS * sample_rate:
+        raise RecordingError(
+            f"{display_path(path)} has less than {SHORTEST_SECONDS:g} s after {start_seconds:g} s; choose "
+            "another part."
+        )
+    return np.concatenate(kept)

@@ -17,7 +17,7 @@ from NatureLM.audio import Channel, is_folder
 from NatureLM.errors import ConfigError
 from NatureLM.infer.answers import Answer, Failure, RecordingsError, recording_text
 from NatureLM.infer.building import build_engine
-from NatureLM.infer.conversation import Conversation, only_window
+from NatureLM.infer.conversation import Conversation, part_of_recording
 from NatureLM.infer.engine import Engine, Recording
 from NatureLM.infer.settings import read_configuration
 
@@ -218,7 +218,7 @@ class Pipeline:
         input_sample_rate : int, optional
             Rate in Hz of the arrays.
         start_seconds, end_seconds : float, optional
-            The part of each recording that the conversation is about; all of it, unless given.
+            The part of each file that the conversation is about; all of it, unless given.
 
         Raises
         ------
@@ -233,18 +233,22 @@ class Pipeline:
             )
         audios = _as_list(audios)
         recordings = self._recordings(audios, [("?",)] * len(audios), input_sample_rate)
-        longest = self.model.config.max_window_seconds
-        length = longest if end_seconds is None else end_seconds - start_seconds
-        # Windows begin at whole hops: with a hop of start_seconds, the second one begins there.
-        trimmed = start_seconds > 0
-        hop = start_seconds if trimmed else length
-        engine = self._engine(length, hop)
+        rate, longest = self.model.config.sample_rate, self.model.config.max_window_seconds
         heard = []
         for recording in recordings:
-            windows = engine.windows(recording)
-            if end_seconds is not None and not trimmed:
-                windows = islice(windows, 1)
-            heard.append(only_window(windows, recording.name, longest, int(trimmed)).waveform)
+            if recording.path is not None:
+                heard.append(
+                    part_of_recording(recording.path, rate, self.channel, start_seconds, end_seconds, longest)
+                )
+                continue
+            # Samples in memory are cut by whoever holds them; longer ones are refused.
+            windows = list(islice(self._engine(longest, longest).windows(recording), 2))
+            if len(windows) > 1 or start_seconds or end_seconds is not None:
+                raise ConfigError(
+                    f"{recording.name}: pass just the samples that the conversation is about, at most "
+                    f"{longest:g} s of them; start_seconds and end_seconds are for files."
+                )
+            heard.append(windows[0].waveform)
         features = self.model.encode_audio(heard)
         # Says at once if there are more recordings than one question can be about.
         self.model.adapter.context(features, ["?"], self.settings)
