@@ -115,8 +115,10 @@ def expected_text(adapter: SpeciesTokensAdapter, example: Example) -> str:
     return adapter.text(example.context, adapter.tokenizer.encode(example.answer, add_special_tokens=False))
 
 
-def make_questions(model: NatureLM, windows: int, backgrounds: int) -> list[Asked]:
-    """Return the questions of all sections about fresh windows."""
+def make_questions(
+    model: NatureLM, windows: int, backgrounds: int, sections: Sequence[str] = ()
+) -> list[Asked]:
+    """Return the questions of all sections, or of those named, about fresh windows."""
     encoder = model.audio_encoder.frozen
     adapter = species_adapter(model)
     maker = make_evidence(encoder, background_bank(encoder, backgrounds, seed=SEED), adapter.table, EVEN)
@@ -134,6 +136,9 @@ def make_questions(model: NatureLM, windows: int, backgrounds: int) -> list[Aske
                 task = tasks.tasks[(first + place) % len(tasks.tasks)]
                 made.append((split, tasks.example(window, rng, task, settings)))
             made.append(("lists", splits["train"].example(window, rng, "list_common", settings)))
+            # The loudest of three windows: lists of four species and more are rare otherwise.
+            mixed = np.maximum.reduce([window, *logits[rng.integers(len(logits), size=2)]])
+            made.append(("lists", splits["train"].example(mixed, rng, "list_common", settings)))
             core = CORE[(first + place) % len(CORE)]
             made.append(("train", splits["train"].example(window, rng, core, settings)))
             made.append(("held_out", splits["held_out"].example(window, rng, core, settings)))
@@ -144,7 +149,11 @@ def make_questions(model: NatureLM, windows: int, backgrounds: int) -> list[Aske
                 made.append((f"{split} turns", examples.conversations.example(window, rng, settings)))
             for window, other in zip(loud[::4], loud[1::4], strict=False):
                 made.append((f"{split} pairs", examples.pairs.example(window, other, rng, settings)))
-    return [Asked(section, example, expected_text(adapter, example)) for section, example in made]
+    return [
+        Asked(section, example, expected_text(adapter, example))
+        for section, example in made
+        if not sections or section in sections
+    ]
 
 
 def answer_all(model: NatureLM, asked: Sequence[Asked]) -> None:
@@ -252,9 +261,8 @@ def share(items: Sequence[bool]) -> tuple[float, int]:
     return (float(np.mean(items)) if items else float("nan")), len(items)
 
 
-def figures(model: NatureLM, asked: Sequence[Asked]) -> dict[str, tuple[float, int]]:
+def figures(asked: Sequence[Asked], names: Names) -> dict[str, tuple[float, int]]:
     """Return the figures that the model is judged by, each with its count."""
-    adapter = species_adapter(model)
 
     def exact(section: str, tasks: Iterable[str] | None = None) -> tuple[float, int]:
         wanted = None if tasks is None else set(tasks)
@@ -298,7 +306,6 @@ def figures(model: NatureLM, asked: Sequence[Asked]) -> dict[str, tuple[float, i
         result[f"ordinary questions, {section}: called outside knowledge"] = share(
             [item.answered == UNKNOWN for item in ordinary]
         )
-    names = check_names(adapter, asked)
     result["invented names: share of answers"] = (len(names.invented) / names.answers, names.answers)
     result["real names without evidence: share of answers"] = (
         len(names.unsupported) / names.answers,
@@ -322,13 +329,14 @@ def main() -> None:
     parser.add_argument("--backgrounds", type=int, default=60, help="windows of fresh background")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--show", type=int, default=0, help="print this many wrong answers of each section")
+    parser.add_argument("--sections", nargs="*", default=[], help="ask these only, for example lists")
     parser.add_argument("--no-baseline", action="store_true")
     parser.add_argument("--json", type=Path, help="write the figures there")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     model = NatureLM.from_pretrained(options.model)
     adapter = species_adapter(model)
-    asked = make_questions(model, options.windows, options.backgrounds)
+    asked = make_questions(model, options.windows, options.backgrounds, options.sections)
     started = time.perf_counter()
     answer_all(model, asked)
     print(f"{len(asked)} answers, {len(asked) / (time.perf_counter() - started):.0f} a second\n")
@@ -345,7 +353,11 @@ def main() -> None:
             print(f"  expected {item.expected!r}\n  answered {item.answered!r}")
     print("\n".join(table_of_tasks(asked)))
     print()
-    result = figures(model, asked)
+    names = check_names(adapter, asked)
+    for kind, answers in (("invented", names.invented), ("unsupported", names.unsupported)):
+        for text in answers[: options.show]:
+            print(f"{kind} name in {text!r}")
+    result = figures(asked, names)
     for name, (value, count) in result.items():
         print(f"{name:64s} {value:.4f}  n={count}")
     if options.json:

@@ -39,7 +39,7 @@ def test_bundled_model_is_small_and_knows_its_limits() -> None:
 def test_a_folder_gives_the_same_weights_as_its_file(copy: Path) -> None:
     model = load_model(copy, device="cpu")
     stored = load_file(copy / "model.safetensors")
-    name = "adapter.token_map.weight"
+    name = "adapter.feature_map.weight"
     assert torch.equal(model.state_dict()[name], stored[name].float())
 
 
@@ -54,7 +54,7 @@ def test_save_and_load_again(tmp_path: Path) -> None:
 
 def test_half_precision_is_kept_where_it_is_asked_for() -> None:
     assert (
-        NatureLM.from_pretrained("bundled", dtype=torch.float16).adapter.token_map.weight.dtype
+        NatureLM.from_pretrained("bundled", dtype=torch.float16).adapter.feature_map.weight.dtype
         == torch.float16
     )
 
@@ -77,11 +77,11 @@ def test_unknown_parts_and_options_are_named(copy: Path) -> None:
 
 def test_missing_and_unexpected_weights_are_named(copy: Path) -> None:
     weights = load_file(copy / "model.safetensors")
-    weights["adapter.extra.weight"] = weights.pop("adapter.token_map.weight")
+    weights["adapter.extra.weight"] = weights.pop("adapter.feature_map.weight")
     save_file(weights, copy / "model.safetensors", metadata={"format": "pt"})
     with pytest.raises(CheckpointError) as caught:
         NatureLM.from_pretrained(copy)
-    assert "missing keys: adapter.token_map.weight" in str(caught.value)
+    assert "missing keys: adapter.feature_map.weight" in str(caught.value)
     assert "unexpected keys: adapter.extra.weight" in str(caught.value)
 
 

@@ -215,3 +215,22 @@ def test_unfinished_answers_are_read_back(tokenizer: PreTrainedTokenizerBase) ->
     # A slot that no tag announces names nothing.
     assert read(tokenizer, "<slot_4> None").given == []
     assert read(tokenizer, "<common><slot_0><slot_4>").given == [("common", 0)]
+
+
+FIVE = [animal(slot, f"Bird {slot}", f"Avis a{slot}", "Paridae", "Passeriformes") for slot in range(5)]
+
+
+def test_a_plain_list_of_four_names_all(rules: Rules) -> None:
+    three = "<common><slot_0>, <common><slot_1>, <common><slot_2>"
+    four = three + ", <common><slot_3>"
+    assert "<eos>" in rules.follow(three, FIVE)
+    assert not rules.follow(four, FIVE) & {"<eos>", "."}
+    assert "," in rules.follow(four, FIVE)
+    assert "<eos>" in rules.follow(four + ", <common><slot_4>", FIVE)
+    # Without the strongest, with options, or about two recordings it may be what was asked for.
+    assert "<eos>" in rules.follow(
+        "<common><slot_1>, <common><slot_2>, <common><slot_3>, <common><slot_4>", FIVE
+    )
+    options = [NamedSlot(item.slot, item.names, spoken_of=item.slot < 4) for item in FIVE]
+    assert "<eos>" in rules.follow(four, options)
+    assert "<eos>" in rules.follow(four, [*FIVE, MALLARD])

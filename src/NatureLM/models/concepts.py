@@ -75,7 +75,8 @@ SOUND_PHRASES = {
 
 _PLURALS = {"geese": "goose", "wolves": "wolf", "titmice": "titmouse", "canaries": "canary"}
 
-_WORD = re.compile(r"[^\W\d_]+(?:-[^\W\d_]+)*")
+# "Bird-free" speaks of birds.
+_WORD = re.compile(r"[^\W\d_]+(?:-(?!(?:free|less)\b)[^\W\d_]+)*")
 
 
 class ConceptFinder:
@@ -157,7 +158,7 @@ class ConceptFinder:
     @cached_property
     def _phrases(self) -> dict[str, tuple[ConceptType, tuple[int, ...]]]:
         """What phrases mean: those for sounds, and groups of more words than one."""
-        phrases = {
+        phrases: dict[str, tuple[ConceptType, tuple[int, ...]]] = {
             phrase: (ConceptType.SOUND, (index,))
             for phrase, index in self.sounds.items()
             # The table knows when the sounds' own names mean something else ("a dwarf siren").

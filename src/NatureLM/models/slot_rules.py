@@ -8,6 +8,7 @@ language model would rather write:
   of evidence; after ``A (``, or ``A`` and a space, the slot of the same class;
 - a tag, or a comma or "and" or "with", only where something is left to be named, and no name right after
   another;
+- a plain list that has named the four strongest (more than anybody asks for by number) names all;
 - elsewhere only the words that the model's config lists as those of its answers.
 
 So a name is never invented, garbled, repeated or paired with another's.
@@ -28,18 +29,32 @@ SAME_CLASS_SEPARATORS = (" ", " (")
 """What stands between two names of one class: ranks in a row, or a second name in brackets."""
 
 
+PLAIN_LIST = 4
+"""Names in order of evidence after which a list is taken for one of all species."""
+
+
 @dataclass(frozen=True)
 class NamedSlot:
-    """A place that an answer may point at, and the names of its class by form."""
+    """A place that an answer may point at.
+
+    Attributes
+    ----------
+    slot : int
+    names : dict of str to str
+        The names of its class by form.
+    spoken_of : bool
+        Whether the question or the last answer speaks of the class.
+    """
 
     slot: int
     names: dict[str, str]
+    spoken_of: bool = False
 
     @classmethod
-    def of(cls, slot: int, species: Species) -> NamedSlot:
+    def of(cls, slot: int, species: Species, spoken_of: bool = False) -> NamedSlot:
         """Return the slot of a class with the names that the class has."""
         if not species.is_animal:
-            return cls(slot, {"sound": species.common_name})
+            return cls(slot, {"sound": species.common_name}, spoken_of)
         return cls(
             slot,
             {
@@ -50,6 +65,7 @@ class NamedSlot:
                 "order": species.order,
                 "kind": species.kind,
             },
+            spoken_of,
         )
 
     @property
@@ -138,6 +154,7 @@ class SlotRules(LogitsProcessor):
         self.slot_ids = {number: token for token, number in self.tokens.slots.items()}
         free = words or frozenset(range(len(tokenizer))) - set(tokenizer.all_special_ids)
         self.outside = sorted(free | set(self.tokens.tags) | {int(tokenizer.eos_token_id)})
+        self.stops = {int(tokenizer.eos_token_id), *tokenizer.encode(".", add_special_tokens=False)}
         self.same_class = {
             tuple(tokenizer.encode(text, add_special_tokens=False)) for text in SAME_CLASS_SEPARATORS
         }
@@ -172,7 +189,19 @@ class SlotRules(LogitsProcessor):
             self._next_slots(written, form, named) for form in {written.given[-1][0], "common", "sound"}
         ):
             blocked |= self.continuations
+        if self._cut_short(written, named):
+            blocked = blocked | self.stops
         return [token for token in self.outside if token not in blocked]
+
+    def _cut_short(self, written: Written, named: Sequence[NamedSlot]) -> bool:
+        """Tell whether an answer about one recording lists the strongest, but not all of them."""
+        if not written.given or any(item.spoken_of or item.recording for item in named):
+            return False
+        form = written.given[0][0]
+        listed = [slot for past, slot in written.given if past == form]
+        strongest = [item.slot for item in named if form in item.names][:PLAIN_LIST]
+        plain = len(listed) >= PLAIN_LIST and listed[:PLAIN_LIST] == strongest
+        return plain and bool(self._next_slots(written, form, named))
 
     def _next_slots(self, written: Written, form: str, named: Sequence[NamedSlot]) -> list[int]:
         """Return the slots that may come next in a form, in their order."""

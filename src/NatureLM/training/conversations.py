@@ -84,7 +84,6 @@ class ConversationMaker:
         self.openings = [task for task in FIRST_TURNS if task in tasks.tasks]
         shares = np.array([FIRST_TURNS[task] for task in self.openings])
         self.shares = shares / shares.sum()
-        self.split = tasks.split if wordings["follow_scientific"][tasks.split] else "held_out"
         self.lead_ins = wordings["lead_ins"]["train"]
 
     def example(
@@ -152,7 +151,7 @@ class ConversationMaker:
         if said.answer in ("Yes", "No") and asked in ("is_species", "is_group", "is_kind"):
             possible |= {"follow_what_about_species": 2.5, "follow_what_about_kind": 2.0}
         named_species = bool(said.referents) and not asked.startswith(
-            ("list_genus", "list_family", "list_order")
+            ("list_genus", "list_family", "list_order", "list_kind")
         )
         if said.answer == NONE and asked.startswith(("focal", "list", "follow")):
             possible |= {

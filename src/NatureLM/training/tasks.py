@@ -390,7 +390,7 @@ class TaskMaker:
             genus = self.table[self.animal(rng)].genus
             epithet = self.table[self.animal(rng)].scientific_name.split()[-1]
             name = f"{genus} {epithet}"
-            if self.table.find(name) is None:
+            if not self.adapter.finder.find(name.lower()) and self.table.find(name) is None:
                 return name
 
     def draw_kind(self, heard: Heard, settings: AnswerSettings, rng: np.random.Generator) -> str:

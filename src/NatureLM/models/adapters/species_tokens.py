@@ -50,6 +50,9 @@ FEATURES = (
 )
 """What a class's features say, in their order."""
 
+SPOKEN_OF = FEATURES.index("named in the question")
+"""From here on, features say whether the question or the last answer speaks of the class."""
+
 CLASS_COLUMNS = 3
 """Slot (counted over the recordings), kind, state."""
 
@@ -273,10 +276,15 @@ class SpeciesTokensAdapter(Adapter):
 
     def named_slots(self, context: PromptContext) -> list[NamedSlot]:
         """Return the slots that an answer may point at, with the names of their classes."""
+        evidence = [
+            (recording * MAX_SLOTS + slot, item)
+            for recording, items in enumerate(context.content.evidence)
+            for slot, item in enumerate(items)
+        ]
+        spoken_of = context.content.features[:, SPOKEN_OF:].any(axis=1)
         return [
-            NamedSlot.of(recording * MAX_SLOTS + slot, self.table.species[item.class_index])
-            for recording, evidence in enumerate(context.content.evidence)
-            for slot, item in enumerate(evidence)
+            NamedSlot.of(slot, self.table.species[item.class_index], bool(spoken))
+            for (slot, item), spoken in zip(evidence, spoken_of, strict=True)
         ]
 
     def decoding_rules(self, contexts: Sequence[PromptContext]) -> LogitsProcessorList:
