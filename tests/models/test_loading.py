@@ -11,7 +11,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from NatureLM.errors import CheckpointError, ConfigError, ModelUnavailableError
-from NatureLM.models.loading import BUNDLED_FOLDER, load_model, locate_model
+from NatureLM.models.loading import BUNDLED_FOLDER, load_model
 from NatureLM.models.naturelm import NatureLM
 
 FILES = ("config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json")
@@ -39,7 +39,7 @@ def test_bundled_model_is_small_and_knows_its_limits() -> None:
 def test_a_folder_gives_the_same_weights_as_its_file(copy: Path) -> None:
     model = load_model(copy, device="cpu")
     stored = load_file(copy / "model.safetensors")
-    name = "adapter.feature_map.weight"
+    name = "adapter.state_embedding.weight"
     assert torch.equal(model.state_dict()[name], stored[name].float())
 
 
@@ -54,7 +54,7 @@ def test_save_and_load_again(tmp_path: Path) -> None:
 
 def test_half_precision_is_kept_where_it_is_asked_for() -> None:
     assert (
-        NatureLM.from_pretrained("bundled", dtype=torch.float16).adapter.feature_map.weight.dtype
+        NatureLM.from_pretrained("bundled", dtype=torch.float16).adapter.state_embedding.weight.dtype
         == torch.float16
     )
 
@@ -77,11 +77,11 @@ def test_unknown_parts_and_options_are_named(copy: Path) -> None:
 
 def test_missing_and_unexpected_weights_are_named(copy: Path) -> None:
     weights = load_file(copy / "model.safetensors")
-    weights["adapter.extra.weight"] = weights.pop("adapter.feature_map.weight")
+    weights["adapter.extra.weight"] = weights.pop("adapter.state_embedding.weight")
     save_file(weights, copy / "model.safetensors", metadata={"format": "pt"})
     with pytest.raises(CheckpointError) as caught:
         NatureLM.from_pretrained(copy)
-    assert "missing keys: adapter.feature_map.weight" in str(caught.value)
+    assert "missing keys: adapter.state_embedding.weight" in str(caught.value)
     assert "unexpected keys: adapter.extra.weight" in str(caught.value)
 
 
@@ -92,13 +92,13 @@ def test_a_damaged_file_is_a_checkpoint_error(copy: Path) -> None:
 
 
 def test_a_folder_without_weights_is_named(tmp_path: Path) -> None:
-    with pytest.raises(CheckpointError, match=r"lacks config.json and model.safetensors"):
-        locate_model(tmp_path)
+    with pytest.raises(CheckpointError, match=r"lacks config.json"):
+        NatureLM.from_pretrained(tmp_path)
 
 
 def test_an_unknown_name_is_unavailable() -> None:
     with pytest.raises(ModelUnavailableError, match="There is no model folder 'nowhere'"):
-        locate_model("nowhere")
+        NatureLM.from_pretrained("nowhere")
 
 
 def test_offline_hub_is_said_with_what_to_do(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -38,6 +38,9 @@ class NatureLMConfig(PretrainedConfig):
         Rank, alpha and target modules, where the language model is tuned by LoRA.
     licence : str
         Licence of the weights, shown to the user at first use.
+    upstream : dict or None
+        For a model made from a published checkpoint: the published code's arguments that have no counterpart
+        here, kept for the way back.
     """
 
     model_type = "naturelm"
@@ -56,6 +59,7 @@ class NatureLMConfig(PretrainedConfig):
         lowercase_query: bool = False,
         lora: dict[str, Any] | None = None,
         licence: str = "",
+        upstream: dict[str, Any] | None = None,
         **kwargs: Any,
     ) -> None:
         self.name = name
@@ -71,7 +75,17 @@ class NatureLMConfig(PretrainedConfig):
         self.lowercase_query = lowercase_query
         self.lora = lora
         self.licence = licence
+        self.upstream = upstream
         super().__init__(**kwargs)
+
+    @property
+    def float32_parts(self) -> tuple[str, ...]:
+        """The parts of the model that stay in float32 when it is loaded in half precision.
+
+        NatureLM-audio's front end was trained in float32 (its checkpoint holds it so); the language model
+        was not.
+        """
+        return ("audio_encoder", "adapter") if self.audio_encoder.get("type") == "beats" else ()
 
 
 @contextmanager

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 from collections.abc import Iterator
@@ -10,26 +9,21 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from NatureLM.errors import CheckpointError, ModelUnavailableError
+from NatureLM.errors import CheckpointError, ConfigError, ModelUnavailableError
 
 if TYPE_CHECKING:
+    import torch
+
+    from NatureLM.models.checkpoint import Checkpoint
     from NatureLM.models.naturelm import NatureLM
 
 logger = logging.getLogger(__name__)
 
 BUNDLED = "bundled"
 BUNDLED_FOLDER = Path(__file__).parent / "bundled"
-PUBLISHED = "EarthSpeciesProject/NatureLM-audio"
 
-HUB_TIMEOUT_SECONDS = 5.0
-"""How long the hub may take to answer a question about a small file."""
-
-HUB_FILES = ["*.safetensors", "*.json"]
-
-HOW_TO_GET_PUBLISHED = (
-    "This version cannot run it yet; a later one will need the licence of "
-    "meta-llama/Meta-Llama-3.1-8B-Instruct (accepted on huggingface.co) and `hf auth login`."
-)
+HUB_OPTIONS = ("revision", "token", "cache_dir", "llama_path")
+"""Options of ``from_pretrained`` that say where files are."""
 
 
 def load_model(
@@ -40,7 +34,7 @@ def load_model(
     Parameters
     ----------
     name_or_path : str or path
-        ``"bundled"``, a hub id or a folder.
+        ``"bundled"``, a hub id, a folder or a training checkpoint (``.pth``).
     device : {"auto", "cpu", "cuda", "mps"} or another torch device
         ``"auto"`` takes CUDA or Apple's GPU where there is one.
     fallback : str or None
@@ -54,7 +48,7 @@ def load_model(
     Raises
     ------
     ModelUnavailableError
-        If the model cannot be had, and there is no fallback.
+        If the model cannot be had or does not fit, and there is no fallback.
     CheckpointError
         If its files do not fit together.
     ConfigError
@@ -64,13 +58,15 @@ def load_model(
     from NatureLM.models.naturelm import NatureLM
 
     chosen = choose_device(device)
+    # Straight to a GPU: a large model need not fit in the computer's own memory first.
+    placement: dict[str, Any] = {} if chosen.type == "cpu" else {"device_map": {"": chosen}}
     try:
-        model = NatureLM.from_pretrained(name_or_path)
+        model = NatureLM.from_pretrained(name_or_path, **placement)
     except ModelUnavailableError as error:
         if fallback is None:
             raise
         logger.warning("%s The model %r answers instead.", error, fallback)
-        model = NatureLM.from_pretrained(fallback)
+        model = NatureLM.from_pretrained(fallback, **placement)
     return model.eval().to(chosen)
 
 
@@ -92,13 +88,13 @@ def quiet_transformers() -> Iterator[None]:
 
 
 @contextmanager
-def damage_named(folder: Path) -> Iterator[None]:
+def damage_named(name: str) -> Iterator[None]:
     """Turn what transformers and safetensors raise over damaged files into one sentence.
 
     Raises
     ------
     CheckpointError
-        With the folder and the reason.
+        With the model's name and the reason.
     """
     import torch
     from safetensors import SafetensorError
@@ -109,150 +105,102 @@ def damage_named(folder: Path) -> Iterator[None]:
         raise
     except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-        raise CheckpointError(f"The model in {folder} cannot be read: {reason}") from error
+        raise CheckpointError(f"The model in {name} cannot be read: {reason}") from error
 
 
-def locate_model(name_or_path: str | os.PathLike[str], **hub: Any) -> Path:
-    """Return the folder that holds a model's files, fetched from the hub if need be.
+def open_model(
+    name_or_path: str | os.PathLike[str], options: dict[str, Any], fits: bool = True
+) -> Checkpoint:
+    """Return the checkpoint that a name stands for.
 
     Parameters
     ----------
     name_or_path : str or path
-        ``"bundled"``, a folder or a hub id.
-    **hub
-        ``revision``, ``token`` and ``cache_dir``, as the hub's client takes them.
+        ``"bundled"``, a folder, a ``.pth`` file or a hub id.
+    options : dict
+        Arguments of ``from_pretrained``; those that say where the files are and how they are read are taken
+        out, and ``dtype`` is put in.
+    fits : bool
+        Whether to refuse a model that will not fit in memory.
 
     Raises
     ------
     ModelUnavailableError
-        If there is no such folder and the hub does not give the model.
+        If the model cannot be had, or does not fit in memory.
     CheckpointError
-        If a folder lacks its files.
+        If its files do not fit together.
     """
-    name = os.fspath(name_or_path)
-    folder = BUNDLED_FOLDER if name == BUNDLED else Path(name)
-    if os.path.isdir(folder):
-        return check_folder(folder)
-    if name.count("/") != 1 or name.startswith((".", "/", "~")):
-        raise ModelUnavailableError(
-            f"There is no model folder {name!r}; give 'bundled', an existing folder or a hub id "
-            f"such as {PUBLISHED!r}."
-        )
-    return check_folder(fetch_from_hub(name, **hub))
+    import torch
 
+    from NatureLM.models.checkpoint import open_checkpoint
+    from NatureLM.models.devices import language_dtype
 
-def check_folder(folder: Path) -> Path:
-    """Return a folder that holds a model's files.
-
-    Raises
-    ------
-    CheckpointError
-        If it lacks some.
-    """
-    names = {file.name for file in folder.iterdir()}
-    missing = [] if "config.json" in names else ["config.json"]
-    if not names & {"model.safetensors", "model.safetensors.index.json"}:
-        missing.append("model.safetensors")
-    if missing:
-        raise CheckpointError(
-            f"The model folder {folder} lacks {' and '.join(missing)}; name a folder that "
-            "`save_pretrained` or `naturelm train` wrote."
-        )
-    return folder
-
-
-def fetch_from_hub(name: str, **hub: Any) -> Path:
-    """Return the local folder of a hub model, after a look at its config before any large download.
-
-    Raises
-    ------
-    ModelUnavailableError
-        If the hub does not answer or refuses, or if this version cannot run the model.
-    """
-    from huggingface_hub import HfApi, hf_hub_download, snapshot_download
-    from huggingface_hub.errors import HfHubHTTPError
-
-    try:
-        # One question without retries: whoever is offline is told so within seconds.
-        asked = {key: value for key, value in hub.items() if key in ("revision", "token")}
-        HfApi().model_info(name, timeout=HUB_TIMEOUT_SECONDS, **asked)
-        reachable = True
-    except HfHubHTTPError as error:
-        raise _unavailable(name, error) from error
-    except Exception as error:  # the client raises its transport's own errors
-        logger.debug("The hub was not reached: %s", error)
-        reachable = False
-    try:
-        config_file = hf_hub_download(name, "config.json", local_files_only=not reachable, **hub)
-        config = json.loads(Path(config_file).read_text(encoding="utf-8"))
-        if config.get("model_type") == "naturelm":
-            # Nothing that could be unpickled is even fetched.
-            return Path(
-                snapshot_download(name, allow_patterns=HUB_FILES, local_files_only=not reachable, **hub)
-            )
-    except Exception as error:
-        raise _unavailable(name, error) from error
-    raise ModelUnavailableError(
-        f"The model {name!r} is published in a form that this version cannot run yet; "
-        "use the bundled model (--model bundled)."
+    place = {name: options.pop(name) for name in HUB_OPTIONS if name in options}
+    asked = options.pop("torch_dtype", None) or options.pop("dtype", None)
+    options.pop("dtype", None)
+    dtype = getattr(torch, asked, asked) if isinstance(asked, str) else asked
+    if dtype not in (None, "auto") and not isinstance(dtype, torch.dtype):
+        raise ConfigError(f"Unknown dtype {asked!r}; use 'auto', 'float32', 'bfloat16' or 'float16'.")
+    device, whole = _target(options.get("device_map"))
+    checkpoint = open_checkpoint(
+        BUNDLED_FOLDER if os.fspath(name_or_path) == BUNDLED else name_or_path,
+        dtype=dtype,
+        device=device,
+        # Parts may go to several devices or to disk, or take less room than their shapes say.
+        fits=fits and whole and not options.get("quantization_config"),
+        **place,
     )
+    stored = checkpoint.dtype if dtype == "auto" else dtype
+    options["dtype"] = stored or language_dtype(checkpoint.config, device)
+    return checkpoint
 
 
-def _unavailable(name: str, error: Exception) -> ModelUnavailableError:
-    """Return the error that says in one sentence why the hub did not give a model."""
-    from huggingface_hub.errors import (
-        EntryNotFoundError,
-        GatedRepoError,
-        LocalEntryNotFoundError,
-        RepositoryNotFoundError,
-    )
+def _target(device_map: Any) -> tuple[torch.device, bool]:
+    """Return the (first) device that a device map names, and whether the whole model goes there."""
+    import torch
 
-    reasons: list[tuple[type[Exception], str]] = [
-        (GatedRepoError, "its owners have not granted you access"),
-        (RepositoryNotFoundError, "the hub knows no model of that name, or wants a login"),
-        (
-            LocalEntryNotFoundError,
-            "the Hugging Face hub cannot be reached from here and no copy is on this machine",
-        ),
-        (EntryNotFoundError, "it has no config.json"),
-        (json.JSONDecodeError, "its config.json is damaged"),
-    ]
-    reason = next(
-        (text for kind, text in reasons if isinstance(error, kind)),
-        f"the Hugging Face hub gave an error ({type(error).__name__})",
-    )
-    advice = " " + HOW_TO_GET_PUBLISHED if name == PUBLISHED else ""
-    return ModelUnavailableError(f"The model {name!r} cannot be had: {reason}.{advice}")
+    from NatureLM.models.devices import choose_device
+
+    if device_map is None:
+        return torch.device("cpu"), True
+    if device_map in ("auto", "balanced", "balanced_low_0", "sequential"):  # transformers' own words
+        return choose_device("auto"), False
+    if isinstance(device_map, dict):
+        places = set(map(str, device_map.values())) - {"disk"}
+        first = min(places - {"cpu"}, default="cpu")
+        return torch.device(int(first) if first.isdigit() else first), set(device_map) == {""}
+    return torch.device(device_map), True
 
 
-def finish_loading(model: NatureLM, folder: Path, loading_info: dict[str, Any]) -> NatureLM:
+def finish_loading(model: NatureLM, checkpoint: Checkpoint, loading_info: dict[str, Any]) -> NatureLM:
     """Check that a model was loaded whole, and give it tokenizer, names and frozen encoder.
 
     Raises
     ------
     CheckpointError
-        If keys are missing, unexpected or misshapen, or the tokenizer cannot be read.
+        If keys are missing, unexpected or misshapen.
     ModelUnavailableError
         If the encoder's own files cannot be had.
     """
-    from transformers import PreTrainedTokenizerFast
-
+    from NatureLM.models.lora import freeze_all_but_lora
     from NatureLM.models.processing import NatureLMProcessor
     from NatureLM.models.species import SpeciesTable
 
     problems = [
         f"{kind.replace('_', ' ')}: {', '.join(sorted(map(str, loading_info.get(kind) or ())))}"
-        for kind in ("missing_keys", "unexpected_keys", "mismatched_keys")
+        for kind in ("missing_keys", "unexpected_keys", "mismatched_keys", "error_msgs")
         if loading_info.get(kind)
     ]
     if problems:
-        raise CheckpointError(f"The weights in {folder} do not fit their config ({'; '.join(problems)}).")
-    try:
-        tokenizer = PreTrainedTokenizerFast.from_pretrained(folder)
-    except (OSError, ValueError) as error:
-        raise CheckpointError(f"The tokenizer in {folder} cannot be read: {error}") from error
-    model.attach_processor(NatureLMProcessor(tokenizer, model.config))
-    model.adapter.attach(tokenizer, SpeciesTable.load())
+        raise CheckpointError(
+            f"The weights in {checkpoint.name} do not fit their config ({'; '.join(problems)})."
+        )
+    if model.config.lora:
+        freeze_all_but_lora(model.language_model)
+    model.config.name_or_path = checkpoint.name
+    model.generation_config = model.language_model.generation_config = checkpoint.generation_config
+    model.attach_processor(NatureLMProcessor(checkpoint.tokenizer, model.config))
+    model.adapter.attach(checkpoint.tokenizer, SpeciesTable.load())
     model.audio_encoder.load_frozen()
     model.audio_encoder.to(model.device)
     return model.eval()

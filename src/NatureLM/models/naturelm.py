@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
@@ -21,6 +22,7 @@ from NatureLM.models.answering import AnswerSettings, ModelAnswer, Turn
 from NatureLM.models.configuration import NatureLMConfig
 from NatureLM.models.encoders.base import AudioEncoder
 from NatureLM.models.encoders.registry import build_encoder
+from NatureLM.models.lora import add_lora
 from NatureLM.models.processing import NatureLMProcessor
 
 WindowFeatures = Any
@@ -59,48 +61,52 @@ class NatureLM(PreTrainedModel, GenerationMixin):
         self.audio_encoder = build_encoder(config)
         self.adapter = build_adapter(config)
         self.language_model = LlamaForCausalLM(config.text_config)
+        self._keep_in_fp32_modules_strict = set(config.float32_parts)
         self.post_init()
+        if config.lora:
+            # Now, so that transformers' way of filling new layers leaves LoRA's own (no change at first).
+            add_lora(self.language_model, config.lora)
 
     @classmethod
     def from_pretrained(
         cls, name_or_path: str | os.PathLike[str] = "bundled", *args: Any, **kwargs: Any
     ) -> NatureLM:
-        """Load a model: ``"bundled"``, a hub id or a folder.
+        """Load a model: ``"bundled"``, a hub id, a folder or a training checkpoint (``.pth``).
 
-        Further arguments are those of transformers' ``from_pretrained``; ``revision``, ``token`` and
-        ``cache_dir`` hold for the hub. Arithmetic is in float32 unless ``dtype`` says otherwise.
+        Further arguments are those of transformers' ``from_pretrained`` (``device_map``,
+        ``quantization_config``, ...). ``revision``, ``token`` and ``cache_dir`` hold for the hub;
+        ``llama_path`` names the Llama that a published checkpoint stands on, where it is not the one that its
+        config names. The language model is in float32 unless ``dtype`` says otherwise (``"auto"``: as
+        stored); NatureLM-audio's encoder and adapter stay in float32.
 
         Raises
         ------
         ModelUnavailableError
-            If the model, or a file it needs, cannot be had.
+            If the model, or a file it needs, cannot be had, or it does not fit in memory.
         CheckpointError
             If the files do not fit the model.
         """
-        from NatureLM.models.loading import (
-            damage_named,
-            finish_loading,
-            locate_model,
-            quiet_transformers,
-        )
+        from NatureLM.models.loading import damage_named, finish_loading, open_model, quiet_transformers
 
-        hub = {name: kwargs.pop(name) for name in ("revision", "token", "cache_dir") if name in kwargs}
-        folder = locate_model(name_or_path, **hub)
-        if "torch_dtype" not in kwargs:
-            kwargs.setdefault("dtype", torch.float32)
-        kwargs |= {"output_loading_info": True, "use_safetensors": True}
-        with quiet_transformers(), damage_named(folder):
-            model, loading_info = super().from_pretrained(folder, *args, **kwargs)
+        with quiet_transformers():
+            checkpoint = open_model(name_or_path, kwargs)
+            kwargs["output_loading_info"] = True
+            with damage_named(checkpoint.name):
+                model, loading_info = super().from_pretrained(
+                    None, *args, config=checkpoint.config, state_dict=checkpoint.tensors, **kwargs
+                )
         model.requested_as = os.fspath(name_or_path)
-        return finish_loading(model, folder, loading_info)
+        return finish_loading(model, checkpoint, loading_info)
 
     def save_pretrained(self, save_directory: str | os.PathLike[str], **kwargs: Any) -> None:
-        """Write config, weights (without the encoder's own) and tokenizer: what `from_pretrained` reads."""
+        """Write config, weights (without the encoder's own), tokenizer and licence notices."""
+        from NatureLM.models.licence_files import write_notice
         from NatureLM.models.loading import quiet_transformers
 
         with quiet_transformers():
             super().save_pretrained(save_directory, **kwargs)
         self.processor.tokenizer.save_pretrained(save_directory)
+        write_notice(Path(save_directory), self.config)
 
     def attach_processor(self, processor: NatureLMProcessor) -> None:
         """Give the model the processor that turns queries into its prompts."""
@@ -136,7 +142,8 @@ class NatureLM(PreTrainedModel, GenerationMixin):
 
     def get_audio_features(self, contexts: Sequence[PromptContext]) -> torch.Tensor:
         """Return the tokens of windows one after another, [sum of lengths, hidden]."""
-        return self.adapter(contexts, self.get_input_embeddings())
+        embed_tokens = self.get_input_embeddings()
+        return self.adapter(contexts, embed_tokens).to(embed_tokens.weight.dtype)
 
     def embed_prompts(
         self, conversations: Sequence[Sequence[str]], contexts: Sequence[PromptContext]

@@ -22,4 +22,13 @@ def build_adapter(config: NatureLMConfig) -> Adapter:
 
         with options_named("adapter", kind):
             return SpeciesTokensAdapter(config.text_config.hidden_size, **options)
-    raise CheckpointError(f"Unknown adapter {kind!r} in the model's config; available: species_tokens.")
+    if kind == "window_qformer":
+        from NatureLM.models.adapters.window_qformer import WindowQFormerAdapter
+        from NatureLM.models.encoders.beats import BeatsConfig
+
+        width = config.audio_encoder.get("encoder_embed_dim", BeatsConfig.encoder_embed_dim)
+        with options_named("adapter", kind):
+            return WindowQFormerAdapter(config.text_config.hidden_size, width, **options)
+    raise CheckpointError(
+        f"Unknown adapter {kind!r} in the model's config; available: species_tokens, window_qformer."
+    )

@@ -1,1 +1,1 @@
-"""Pretrained audio encoders of the bundled model."""
+"""Audio encoders: BirdNET of the bundled model, BEATs of the published one."""

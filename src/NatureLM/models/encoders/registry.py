@@ -22,4 +22,9 @@ def build_encoder(config: NatureLMConfig) -> AudioEncoder:
 
         with options_named("audio encoder", kind):
             return BirdNetWindowEncoder(config.sample_rate, **options)
-    raise CheckpointError(f"Unknown audio encoder {kind!r} in the model's config; available: birdnet.")
+    if kind == "beats":
+        from NatureLM.models.encoders.beats_windows import BeatsWindowEncoder
+
+        with options_named("audio encoder", kind):
+            return BeatsWindowEncoder(config.sample_rate, config.max_window_seconds, **options)
+    raise CheckpointError(f"Unknown audio encoder {kind!r} in the model's config; available: beats, birdnet.")

@@ -1,0 +1,151 @@
+"""Writing a model in another form, tensor by tensor: ours, or the published code's."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import torch
+
+from NatureLM.errors import ConfigError, NatureLMError
+from NatureLM.models import checkpoint_names as names
+from NatureLM.models.checkpoint import Checkpoint
+from NatureLM.models.licence_files import NOTICE, write_notice
+from NatureLM.models.tensor_files import (
+    WEIGHTS,
+    StoredTensor,
+    stored,
+    write_safetensors,
+    write_sharded,
+)
+from NatureLM.models.upstream import to_arguments
+
+SHARD_BYTES = 5_000_000_000
+"""Largest file of weights in our own form, as the hub likes them."""
+
+POSITION_IDS = 512
+"""Length of the constant that the published Q-Former carries (BERT's max_position_embeddings)."""
+
+
+def write_own(
+    checkpoint: Checkpoint, target: Path, dtype: torch.dtype | None = None, shard_bytes: int = SHARD_BYTES
+) -> None:
+    """Write a folder that ``NatureLM.from_pretrained`` reads and that needs no other.
+
+    Parameters
+    ----------
+    checkpoint : Checkpoint
+    target : Path
+        A folder that does not exist yet, or is empty.
+    dtype : torch.dtype, optional
+        Number format for the language model; the stored one unless given.
+    shard_bytes : int
+        Largest file.
+
+    Raises
+    ------
+    ConfigError
+        If the target is taken.
+    NatureLMError
+        If the disk is too small.
+    """
+    tensors = _cast(checkpoint, dtype)
+    with _written_whole(target, tensors) as folder:
+        config = checkpoint.config
+        config.architectures = ["NatureLM"]
+        config.dtype = tensors[names.EMBEDDINGS].dtype
+        config.save_pretrained(folder)
+        checkpoint.tokenizer.save_pretrained(folder)
+        checkpoint.generation_config.save_pretrained(folder)
+        _write_licences(checkpoint, folder)
+        write_sharded(folder, tensors, shard_bytes)
+
+
+def write_upstream(
+    checkpoint: Checkpoint, target: Path, dtype: torch.dtype | None = None, delta: bool = False
+) -> None:
+    """Write the hub's layout of the published code: ``config.json`` and ``model.safetensors``.
+
+    Parameters
+    ----------
+    checkpoint : Checkpoint
+    target : Path
+        A folder that does not exist yet, or is empty.
+    dtype : torch.dtype, optional
+        Number format for the language model; the stored one unless given.
+    delta : bool
+        Whether to leave out Llama's frozen weights, as the published file does.
+
+    Raises
+    ------
+    CheckpointError
+        If the model has no counterpart in the published code.
+    ConfigError
+        If the target is taken.
+    NatureLMError
+        If the disk is too small.
+    """
+    config = checkpoint.config
+    arguments = to_arguments(config, checkpoint.tokenizer.bos_token)
+    layers, tied = arguments["beats_cfg"]["encoder_layers"], config.text_config.tie_word_embeddings
+    tensors: dict[str, StoredTensor] = {}
+    aliases: dict[str, str] = {}
+    for ours, tensor in _cast(checkpoint, dtype).items():
+        if delta and names.is_frozen(ours):
+            continue
+        first, *others = names.upstream_names(ours, layers, bool(config.lora), tied)
+        tensors[first] = tensor
+        aliases |= dict.fromkeys(others, first)
+    tensors[names.POSITION_IDS] = stored(torch.arange(POSITION_IDS)[None])
+    with _written_whole(target, tensors) as folder:
+        text = json.dumps(arguments, indent=2, sort_keys=True)
+        (folder / "config.json").write_text(text, encoding="utf-8")
+        _write_licences(checkpoint, folder)
+        write_safetensors(folder / WEIGHTS, tensors, aliases)
+
+
+def _cast(checkpoint: Checkpoint, dtype: torch.dtype | None) -> dict[str, StoredTensor]:
+    """Return a checkpoint's tensors with the language model's in a number format."""
+    if dtype is None:
+        return checkpoint.tensors
+    kept = checkpoint.config.float32_parts
+    return {
+        name: tensor if name.startswith(kept) or not tensor.dtype.is_floating_point else tensor.cast(dtype)
+        for name, tensor in checkpoint.tensors.items()
+    }
+
+
+def _write_licences(checkpoint: Checkpoint, folder: Path) -> None:
+    for file in checkpoint.licences:
+        if file.name != NOTICE:
+            shutil.copyfile(file, folder / file.name)
+    write_notice(folder, checkpoint.config)
+
+
+@contextmanager
+def _written_whole(target: Path, tensors: dict[str, StoredTensor]) -> Iterator[Path]:
+    """Give a new folder to write in, which takes the target's name only when all is written."""
+    if target.is_dir() and not any(target.iterdir()):
+        target.rmdir()
+    if target.exists():
+        raise ConfigError(f"{target} exists already; name a folder that does not.")
+    target.parent.mkdir(parents=True, exist_ok=True)
+    size = sum(tensor.bytes for tensor in tensors.values())
+    free = shutil.disk_usage(target.parent).free
+    if size > free:
+        raise NatureLMError(
+            f"{target} will be {size / 1e9:.1f} GB but only {free / 1e9:.1f} GB are free there; "
+            "name a folder on another disk."
+        )
+    folder = target.parent / f".{target.name}.{uuid.uuid4().hex[:8]}.partial"
+    folder.mkdir()
+    try:
+        yield folder
+        os.replace(folder, target)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)

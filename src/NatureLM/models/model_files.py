@@ -1,0 +1,206 @@
+"""Where a model's files are: a folder, or a repository of the Hugging Face hub, small files first."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+from pathlib import Path
+from typing import Any
+
+from NatureLM.errors import CheckpointError, ModelUnavailableError
+
+logger = logging.getLogger(__name__)
+
+PUBLISHED = "EarthSpeciesProject/NatureLM-audio"
+
+LLAMA = "meta-llama/Meta-Llama-3.1-8B-Instruct"
+"""The language model that the published one is tuned from."""
+
+PUBLISHED_NEEDS_LLAMA = (
+    f"(It also needs the gated {LLAMA}: accept its licence on huggingface.co and run `hf auth login`.)"
+)
+
+HUB_TIMEOUT_SECONDS = 5.0
+"""How long the hub may take to answer whether it knows a model."""
+
+SMALL_FILES = ["*.json", "LICENSE*", "USE_POLICY*", "NOTICE*"]
+"""What is fetched before anything is decided: configs, tokenizer, licences."""
+
+WEIGHT_FILES = ["*.safetensors"]
+"""The only weights that are fetched: nothing that could be unpickled."""
+
+ELSEWHERE = ["original/*"]
+"""Meta's repositories hold the weights a second time there."""
+
+
+class ModelFiles:
+    """A folder of model files.
+
+    Attributes
+    ----------
+    name : str
+        What the user knows it by.
+    folder : Path
+        Holds the small files.
+    """
+
+    def __init__(self, name: str, folder: Path) -> None:
+        self.name = name
+        self.folder = folder
+
+    def fetch_weights(self) -> None:
+        """See to it that the weights lie in the folder, too."""
+
+    def read_json(self, name: str) -> dict[str, Any]:
+        """Return what a JSON file of the folder holds.
+
+        Raises
+        ------
+        CheckpointError
+            If it is missing or damaged.
+        """
+        file = self.folder / name
+        try:
+            content = json.loads(file.read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            raise CheckpointError(f"The model folder {self.folder} lacks {name}.") from None
+        except (OSError, ValueError) as error:
+            raise CheckpointError(f"The file {file} is damaged: {error}.") from error
+        if not isinstance(content, dict):
+            raise CheckpointError(f"The file {file} is damaged: it holds no settings.")
+        return content
+
+
+class HubFiles(ModelFiles):
+    """A repository of the hub, whose weights are fetched only when they are asked for.
+
+    Parameters
+    ----------
+    name : str
+        Its id.
+    **hub
+        ``revision``, ``token`` and ``cache_dir``, as the hub's client takes them.
+
+    Raises
+    ------
+    ModelUnavailableError
+        If the hub does not give the small files.
+    """
+
+    def __init__(self, name: str, **hub: Any) -> None:
+        self.hub = hub
+        self.reachable = _hub_knows(name, **hub)
+        super().__init__(name, self._fetch(name, SMALL_FILES))
+
+    def fetch_weights(self) -> None:
+        """Download the weights, or find them in the hub's cache.
+
+        Raises
+        ------
+        ModelUnavailableError
+            If the hub does not give them.
+        """
+        folder = self._fetch(self.name, WEIGHT_FILES)
+        if not any(folder.glob("*.safetensors")):
+            raise ModelUnavailableError(
+                f"The model {self.name!r} cannot be had: "
+                + (
+                    "its repository holds no safetensors."
+                    if self.reachable
+                    else "the Hugging Face hub cannot be reached from here and only a part of it is on this "
+                    "machine; load it once with network."
+                )
+            )
+
+    def _fetch(self, name: str, patterns: list[str]) -> Path:
+        from huggingface_hub import snapshot_download
+
+        try:
+            return Path(
+                snapshot_download(
+                    name,
+                    allow_patterns=patterns,
+                    ignore_patterns=ELSEWHERE,
+                    local_files_only=not self.reachable,
+                    **self.hub,
+                )
+            )
+        except Exception as error:  # the client raises its transport's own errors
+            raise unavailable(name, error, **self.hub) from error
+
+
+def find_files(name_or_path: str | os.PathLike[str], **hub: Any) -> ModelFiles:
+    """Return the files of a folder or of a hub model.
+
+    Raises
+    ------
+    ModelUnavailableError
+        If there is no such folder and the hub does not give the model.
+    """
+    name = os.fspath(name_or_path)
+    if os.path.isdir(name):
+        return ModelFiles(name, Path(name))
+    if name.count("/") != 1 or name.startswith((".", "/", "~")):
+        raise ModelUnavailableError(
+            f"There is no model folder {name!r}; give 'bundled', an existing folder, a .pth file or a hub id "
+            f"such as {PUBLISHED!r}."
+        )
+    return HubFiles(name, **hub)
+
+
+def _hub_knows(name: str, **hub: Any) -> bool:
+    """Ask the hub once, without retries, whether it knows a model; False where it cannot be reached.
+
+    Whoever is offline is told so within seconds.
+
+    Raises
+    ------
+    ModelUnavailableError
+        If it does not, or refuses to say.
+    """
+    from huggingface_hub import HfApi
+    from huggingface_hub.errors import HfHubHTTPError
+
+    asked = {key: value for key, value in hub.items() if key in ("revision", "token")}
+    try:
+        HfApi().model_info(name, timeout=HUB_TIMEOUT_SECONDS, **asked)
+    except HfHubHTTPError as error:
+        raise unavailable(name, error, **hub) from error
+    except Exception as error:
+        logger.debug("The hub was not reached: %s", error)
+        return False
+    return True
+
+
+def unavailable(name: str, error: Exception, **hub: Any) -> ModelUnavailableError:
+    """Return the error that says in one sentence why the hub did not give a model, and what to do."""
+    from huggingface_hub import get_token
+    from huggingface_hub.errors import (
+        GatedRepoError,
+        LocalEntryNotFoundError,
+        RepositoryNotFoundError,
+        RevisionNotFoundError,
+    )
+
+    gated = isinstance(error, GatedRepoError)
+    page = f"https://huggingface.co/{name}"
+    if gated and not (hub.get("token") or get_token()):
+        reason = "it is given only to those who have accepted its licence, and no one is logged in here"
+        remedy = f"accept the licence at {page}, make a token there and run `hf auth login`"
+    elif gated:
+        reason = "its owners have not granted your account access"
+        remedy = f"ask for access at {page} (and for a token that may read gated repositories)"
+    elif isinstance(error, RevisionNotFoundError):
+        reason, remedy = "it has no such revision", "leave out `revision`"
+    elif isinstance(error, RepositoryNotFoundError):
+        reason = "the hub knows no model of that name, or wants a login"
+        remedy = "check the name, or run `hf auth login`"
+    elif isinstance(error, LocalEntryNotFoundError):
+        reason = "the Hugging Face hub cannot be reached from here and no copy is on this machine"
+        remedy = "load it once with network, after `hf auth login` where it is gated"
+    else:
+        reason = f"the Hugging Face hub gave an error ({type(error).__name__})"
+        remedy = "try again later"
+    also = f" {PUBLISHED_NEEDS_LLAMA}" if name == PUBLISHED else ""
+    return ModelUnavailableError(f"The model {name!r} cannot be had: {reason}; {remedy}.{also}")

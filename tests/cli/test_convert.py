@@ -1,0 +1,142 @@
+"""`naturelm convert`: between the published code's layout and ours, value for value."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors import safe_open
+from safetensors.torch import load_file
+
+from NatureLM.cli import main
+from NatureLM.cli.running import run
+from NatureLM.models import checkpoint_names as names
+from NatureLM.models.naturelm import NatureLM
+
+
+def convert(*arguments: object) -> int:
+    return run(main.app, "naturelm", ["convert", *map(str, arguments)])
+
+
+def assert_equal(first: dict[str, torch.Tensor], second: dict[str, torch.Tensor]) -> None:
+    assert first.keys() == second.keys()
+    for name, tensor in first.items():
+        assert tensor.dtype == second[name].dtype, name
+        assert torch.equal(tensor, second[name]), name
+
+
+def test_to_our_form_and_back_every_bit_is_kept(
+    published: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    own, back = tmp_path / "deep" / "own", tmp_path / "back"
+    assert convert(published.folder, own) == 0
+    said = capsys.readouterr().out
+    assert f"Wrote NatureLM-audio to {own}." in said
+    assert "CreativeCommons" in said.replace(" ", "")
+    assert "Built with Llama" in said
+    assert_equal(
+        NatureLM.from_pretrained(own).state_dict(), NatureLM.from_pretrained(published.folder).state_dict()
+    )
+    assert convert(own, back, "--to", "upstream") == 0
+    assert_equal(load_file(back / "model.safetensors"), load_file(published.folder / "model.safetensors"))
+    assert json.loads((back / "config.json").read_text()) == json.loads(
+        (published.folder / "config.json").read_text()
+    )
+    with (
+        safe_open(back / "model.safetensors", framework="pt") as ours,
+        safe_open(published.folder / "model.safetensors", framework="pt") as theirs,
+    ):
+        assert ours.metadata() == theirs.metadata()
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["back", "deep"]  # nothing half-written
+
+
+def test_a_converted_folder_needs_no_other(made: Any, tmp_path: Path) -> None:
+    assert convert(made.folder, tmp_path / "own", "--dtype", "bfloat16") == 0
+    files = {file.name for file in (tmp_path / "own").iterdir()}
+    assert files == {
+        "LICENSE",
+        "NOTICE",
+        "config.json",
+        "generation_config.json",
+        "model.safetensors",
+        "tokenizer.json",
+        "tokenizer_config.json",
+    }
+    assert "LLAMA COMMUNITY LICENSE" in (tmp_path / "own" / "LICENSE").read_text()
+    model = NatureLM.from_pretrained(tmp_path / "own", dtype="auto")
+    assert model.get_input_embeddings().weight.dtype == torch.bfloat16
+    assert next(model.audio_encoder.parameters()).dtype == torch.float32
+    mode = (tmp_path / "own").stat().st_mode & 0o777
+    umask = os.umask(0)
+    os.umask(umask)
+    assert os.name == "nt" or mode == 0o777 & ~umask
+
+
+def test_without_llama_a_delta_is_written(made: Any, tmp_path: Path) -> None:
+    assert convert(made.folder, tmp_path / "delta", "--to", "upstream", "--without-llama") == 0
+    whole, delta = (load_file(folder / "model.safetensors") for folder in (made.folder, tmp_path / "delta"))
+    left_out = set(whole) - set(delta)
+    assert left_out
+    assert all(name.startswith("llama_model.") and ".lora_" not in name for name in left_out)
+    assert "llama_embed_tokens.weight" in delta
+    model = NatureLM.from_pretrained(tmp_path / "delta", llama_path=made.llama)
+    assert torch.equal(
+        model.language_model.model.norm.weight,
+        load_file(made.llama / "model.safetensors")["model.norm.weight"],
+    )
+    again = tmp_path / "whole"
+    assert convert(tmp_path / "delta", again, "--llama-path", made.llama) == 0
+    assert_equal(NatureLM.from_pretrained(again).state_dict(), model.state_dict())
+
+
+def test_the_bundled_model_has_our_form_only(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert convert("bundled", tmp_path / "own") == 0
+    assert "Llama" not in capsys.readouterr().out
+    assert_equal(
+        NatureLM.from_pretrained(tmp_path / "own").state_dict(),
+        NatureLM.from_pretrained("bundled").state_dict(),
+    )
+    assert convert("bundled", tmp_path / "other", "--to", "upstream") == 1
+    assert "naturelm-lite has no counterpart in the published code" in capsys.readouterr().err
+
+
+def test_bad_usage_is_one_line(made: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "taken").mkdir()
+    (tmp_path / "taken" / "file").touch()
+    assert convert(made.folder, tmp_path / "taken") == 2
+    assert "exists already; name a folder that does not" in capsys.readouterr().err
+    assert convert(made.folder, tmp_path / "new", "--without-llama") == 2
+    assert "--to upstream only" in capsys.readouterr().err
+    assert convert(tmp_path / "nowhere", tmp_path / "new") == 1
+    assert "There is no model folder" in capsys.readouterr().err
+    assert not (tmp_path / "new").exists()
+
+
+def test_a_full_disk_is_said_before_anything_is_written(
+    made: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from collections import namedtuple
+
+    usage = namedtuple("usage", "total used free")
+    monkeypatch.setattr("shutil.disk_usage", lambda path: usage(10, 9, 1))
+    assert convert(made.folder, tmp_path / "own") == 1
+    assert "only 0.0 GB are free there; name a folder on another disk" in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_names_go_both_ways() -> None:
+    assert names.upstream_names("adapter.qformer.encoder.layer.1.crossattention.attention.key.bias", 2) == (
+        "audio_Qformer.bert.encoder.layer.1.crossattention.self.key.bias",
+    )
+    assert names.upstream_names(names.EMBEDDINGS, 2, tied=True)[-1] == (
+        "llama_model.base_model.model.lm_head.weight"
+    )
+    assert names.upstream_names("language_model.model.norm.weight", 2, lora=False) == (
+        "llama_model.model.norm.weight",
+    )
+    base = "language_model.model.layers.0.self_attn.q_proj.base_layer.weight"
+    assert names.llama_name(base) == "model.layers.0.self_attn.q_proj.weight"

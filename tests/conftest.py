@@ -1,0 +1,150 @@
+"""Checkpoints in the published code's layout: a tiny one made here, those recorded in ../shared/parity."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+PARITY = Path(__file__).parents[1].parent / "shared" / "parity"
+if not PARITY.is_dir():
+    PARITY = Path("/work/shared/parity")
+
+SPECIAL = [
+    "<|begin_of_text|>",
+    "<|end_of_text|>",
+    "<|start_header_id|>",
+    "<|end_header_id|>",
+    "<|eot_id|>",
+]
+BEATS = {
+    "conv_pos": 8,
+    "conv_pos_groups": 2,
+    "embed_dim": 16,
+    "encoder_attention_heads": 2,
+    "encoder_embed_dim": 32,
+    "encoder_ffn_embed_dim": 24,
+    "encoder_layers": 2,
+    "max_distance": 80,
+    "num_buckets": 32,
+    "predictor_class": 5,
+}
+
+
+@dataclass(frozen=True)
+class Published:
+    """A folder in the hub's layout, and the Llama that it stands on."""
+
+    folder: Path
+    llama: Path
+
+
+def make_llama(folder: Path) -> None:
+    """Write a Llama with random weights and a tokenizer of words."""
+    import torch
+    from tokenizers import Tokenizer
+    from tokenizers.models import WordLevel
+    from tokenizers.pre_tokenizers import Whitespace
+    from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+
+    words = ["<unk>", *"abcdefgh", "user", "assistant", "<", "Audio", ">", "</"]
+    tokenizer = Tokenizer(WordLevel({word: place for place, word in enumerate(words)}, unk_token="<unk>"))
+    tokenizer.pre_tokenizer = Whitespace()  # type: ignore[assignment]
+    fast = PreTrainedTokenizerFast(tokenizer_object=tokenizer, unk_token="<unk>", bos_token=SPECIAL[0])
+    fast.add_special_tokens({"eos_token": SPECIAL[1], "additional_special_tokens": SPECIAL[2:]})
+    fast.save_pretrained(folder)
+    torch.manual_seed(1)
+    config = LlamaConfig(
+        vocab_size=len(fast),
+        hidden_size=16,
+        intermediate_size=24,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        num_key_value_heads=1,
+        bos_token_id=fast.bos_token_id,
+        eos_token_id=[fast.eos_token_id, fast.convert_tokens_to_ids("<|eot_id|>")],
+    )
+    LlamaForCausalLM(config).save_pretrained(folder)
+    (folder / "LICENSE").write_text("LLAMA COMMUNITY LICENSE (as a test has it)\n")
+
+
+def make_published(folder: Path) -> Published:
+    """Write a model with random weights in the hub's layout, all of its language model included."""
+    import torch
+
+    from NatureLM.models.checkpoint import Checkpoint, read_llama
+    from NatureLM.models.converting import write_upstream
+    from NatureLM.models.naturelm import NatureLM
+    from NatureLM.models.tensor_files import stored
+    from NatureLM.models.upstream import complete_arguments, to_config
+
+    make_llama(folder / "llama")
+    llama = read_llama(folder / "llama")
+    arguments = complete_arguments(
+        {"llama_path": "llama", "device": "cpu", "lora_rank": 2, "lora_alpha": 4, "beats_cfg": BEATS}
+    )
+    sizes = {"hidden_size": 48, "intermediate_size": 24, "num_hidden_layers": 2}
+    config = to_config(arguments, llama.config, llama.tokenizer, sizes)
+    torch.manual_seed(2)
+    model = NatureLM(config)
+    tensors = {name: torch.randn_like(tensor) for name, tensor in model.state_dict().items()}
+    checkpoint = Checkpoint(
+        "made",
+        config,
+        {name: stored(tensor) for name, tensor in tensors.items()},
+        llama.tokenizer,
+        llama.generation_config,
+    )
+    write_upstream(checkpoint, folder / "hub")
+    shutil.copytree(folder / "llama", folder / "hub" / "llama")
+    return Published(folder / "hub", folder / "llama")
+
+
+def copy_parity(kind: str, folder: Path) -> Published:
+    """Write the recorded model of this kind as the hub would hold it."""
+    from safetensors.torch import load_file, save_file
+
+    info = json.loads((PARITY / kind / "state_dict_info.json").read_text())
+    tensors = load_file(PARITY / kind / "state_dict.safetensors")
+    alias = json.loads((PARITY / kind / "config.json").read_text())["alias"]
+    tensors |= {dropped: tensors[kept] for dropped, kept in alias.items()}
+    dtypes = {item["key"]: item["dtype"] for item in info["state_dict"]}
+    hub = {
+        # Some are stored in half the space; nothing is lost (README there).
+        name: tensors[name].float() if dtypes[name] == "float32" else tensors[name]
+        for name in info["hub_safetensors_keys"]
+    }
+    folder.mkdir(parents=True)
+    save_file(
+        hub, folder / "model.safetensors", metadata={"format": "pt", **info["hub_safetensors_metadata"]}
+    )
+    shutil.copyfile(PARITY / kind / "hub_config.json", folder / "config.json")
+    shutil.copytree(PARITY / "llama_tiny", folder / "llama")
+    return Published(folder, folder / "llama")
+
+
+@pytest.fixture(scope="session")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Published:
+    """A published model of random weights, made here."""
+    return make_published(tmp_path_factory.mktemp("made"))
+
+
+@pytest.fixture(scope="session", params=["made", "small", "tiny"])
+def published(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Published:
+    """Published models: one made here, and the recorded ones where they are at hand."""
+    if request.param == "made":
+        return request.getfixturevalue("made")
+    if not PARITY.is_dir():
+        pytest.skip("the recorded checkpoints (../shared/parity) are not on this machine")
+    return copy_parity(request.param, tmp_path_factory.mktemp(request.param) / "hub")
+
+
+@pytest.fixture(scope="session")
+def parity() -> Path:
+    """The folder of what was recorded from the published code."""
+    if not PARITY.is_dir():
+        pytest.skip("the recorded data (../shared/parity) are not on this machine")
+    return PARITY
