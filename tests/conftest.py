@@ -9,9 +9,7 @@ from pathlib import Path
 
 import pytest
 
-PARITY = Path(__file__).parents[1].parent / "shared" / "parity"
-if not PARITY.is_dir():
-    PARITY = Path("/work/shared/parity")
+PARITY = Path(__file__).parents[2] / "shared" / "parity"
 
 SPECIAL = [
     "<|begin_of_text|>",
