@@ -6,6 +6,7 @@ import json
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -38,6 +39,14 @@ class Published:
 
     folder: Path
     llama: Path
+
+
+@dataclass(frozen=True)
+class Recorded:
+    """A recorded model, and the runs that were recorded of it, by scenario."""
+
+    published: Published
+    golden: dict[str, Any]
 
 
 def make_llama(folder: Path) -> None:
@@ -146,3 +155,13 @@ def parity() -> Path:
     if not PARITY.is_dir():
         pytest.skip("the recorded data (../shared/parity) are not on this machine")
     return PARITY
+
+
+@pytest.fixture(scope="session", params=["small", "tiny"])
+def recorded(
+    request: pytest.FixtureRequest, parity: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Recorded:
+    """A recorded model with what was recorded of it."""
+    published = copy_parity(request.param, tmp_path_factory.mktemp(request.param) / "hub")
+    golden = json.loads((parity / request.param / "golden.json").read_text(encoding="utf-8"))
+    return Recorded(published, golden)

@@ -61,3 +61,21 @@ def freeze_all_but_lora(language_model: LlamaForCausalLM) -> None:
     """Let only the LoRA layers of a language model be trained."""
     for name, parameter in language_model.named_parameters():
         parameter.requires_grad = "lora_" in name and parameter.is_floating_point()
+
+
+def set_lora_strength(language_model: LlamaForCausalLM, alpha: float) -> None:
+    """Scale what LoRA adds, anew from its original scaling each time.
+
+    Parameters
+    ----------
+    language_model : LlamaForCausalLM
+        With the layers that :func:`add_lora` put in.
+    alpha : float
+        0 leaves the language model as it was before tuning, 1 is the tuned one (model merging,
+        arXiv 2511.05171).
+    """
+    from peft.tuners.lora import LoraLayer
+
+    for layer in language_model.modules():
+        if isinstance(layer, LoraLayer):
+            layer.scaling[ADAPTER] = alpha * layer.lora_alpha[ADAPTER] / layer.r[ADAPTER]

@@ -22,7 +22,7 @@ from NatureLM.models.answering import AnswerSettings, ModelAnswer, Turn
 from NatureLM.models.configuration import NatureLMConfig
 from NatureLM.models.encoders.base import AudioEncoder
 from NatureLM.models.encoders.registry import build_encoder
-from NatureLM.models.lora import add_lora
+from NatureLM.models.lora import add_lora, set_lora_strength
 from NatureLM.models.processing import NatureLMProcessor
 
 WindowFeatures = Any
@@ -258,6 +258,10 @@ class NatureLM(PreTrainedModel, GenerationMixin):
             If a query names another number of recordings than it has, or a prompt is too long for the model.
         """
         settings = settings or AnswerSettings()
+        if self.config.lora:
+            set_lora_strength(
+                self.language_model, 1.0 if settings.merging_alpha is None else settings.merging_alpha
+            )
         windows = [list(item) if isinstance(item, (list, tuple)) else [item] for item in features]
         conversations = [
             self._conversation(query, turns)

@@ -58,6 +58,9 @@ class Adapter(torch.nn.Module):
     mark_columns = 1
     """Numbers in a mark's content."""
 
+    cleans_up_spaces = False
+    """Whether decoded answers lose the spaces before punctuation, as the published model's do."""
+
     tokenizer: PreTrainedTokenizerBase
 
     def attach(self, tokenizer: PreTrainedTokenizerBase, table: SpeciesTable) -> None:
@@ -104,7 +107,10 @@ class Adapter(torch.nn.Module):
 
     def text(self, context: PromptContext, token_ids: Sequence[int]) -> str:
         """Return the text of an answer that is given as token ids."""
-        return str(self.tokenizer.decode(list(token_ids), skip_special_tokens=True)).strip()
+        decoded = self.tokenizer.decode(
+            list(token_ids), skip_special_tokens=True, clean_up_tokenization_spaces=self.cleans_up_spaces
+        )
+        return str(decoded).strip()
 
     def detections(self, context: PromptContext, token_ids: Sequence[int]) -> list[Detection]:
         """Return the species that an answer, given as its token ids, names."""

@@ -48,6 +48,8 @@ class WindowQFormerAdapter(Adapter):
         If a short window or its stride is shorter than a patch.
     """
 
+    cleans_up_spaces = True
+
     def __init__(
         self,
         text_size: int,
