@@ -45,6 +45,7 @@ class Published:
 class Recorded:
     """A recorded model, and the runs that were recorded of it, by scenario."""
 
+    kind: str
     published: Published
     golden: dict[str, Any]
 
@@ -164,4 +165,4 @@ def recorded(
     """A recorded model with what was recorded of it."""
     published = copy_parity(request.param, tmp_path_factory.mktemp(request.param) / "hub")
     golden = json.loads((parity / request.param / "golden.json").read_text(encoding="utf-8"))
-    return Recorded(published, golden)
+    return Recorded(request.param, published, golden)
