@@ -10,15 +10,12 @@ import numpy as np
 import numpy.typing as npt
 
 from NatureLM.audio import Channel, display_path, stream_blocks
+from NatureLM.audio.windows import MIN_NEW_SECONDS
 from NatureLM.errors import ConfigError, RecordingError
 from NatureLM.models.answering import AnswerSettings, ModelAnswer, Turn
 
 if TYPE_CHECKING:
     from NatureLM.models import NatureLM
-
-
-SHORTEST_SECONDS = 0.5
-"""Less sound than this is not worth a question."""
 
 
 class Conversation:
@@ -56,10 +53,9 @@ class Conversation:
         Raises
         ------
         ConfigError
-            If the question is empty, or the conversation has grown longer than the model can read.
+            If the question is empty, or it or the conversation is longer than the model can read.
         """
-        if not query.strip():
-            raise ConfigError("A query is empty; ask something, for example 'Caption the audio'.")
+        self.model.check_query(query, recordings=len(self.features))
         earlier = self.turns if len(self.features) == 1 else []
         (answer,) = self.model.answer([self.features], [query], self.settings, [earlier])
         self.turns.append(Turn(query, answer.text))
@@ -122,9 +118,9 @@ def part_of_recording(
             )
         if last is not None and done >= last:
             break
-    if count < SHORTEST_SECONDS * sample_rate:
+    if count < MIN_NEW_SECONDS * sample_rate:
         raise RecordingError(
-            f"{display_path(path)} has less than {SHORTEST_SECONDS:g} s after {start_seconds:g} s; choose "
-            "another part."
+            f"{display_path(path)} has less than {float(MIN_NEW_SECONDS):g} s after {start_seconds:g} s; "
+            "choose another part."
         )
     return np.concatenate(kept)

@@ -162,7 +162,7 @@ class ConceptFinder:
             phrase: (ConceptType.SOUND, (index,))
             for phrase, index in self.sounds.items()
             # The table knows when the sounds' own names mean something else ("a dwarf siren").
-            if phrase not in {species.common_name for species in self.table}
+            if phrase != self.table[index].common_name
         }
         for noun, classes in self.groups.items():
             first, space, rest = noun.partition(" ")

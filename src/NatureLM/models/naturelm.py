@@ -214,8 +214,11 @@ class NatureLM(PreTrainedModel, GenerationMixin):
         Raises
         ------
         ConfigError
-            If it names another number of recordings, or is longer than half of what the model can read.
+            If it is empty, names another number of recordings, or is longer than half of what the model can
+            read.
         """
+        if not query.strip():
+            raise ConfigError("A query is empty; ask something, for example 'Caption the audio'.")
         pieces = self.processor.pieces(self.processor.normalise(query), recordings=recordings)
         length = sum(len(piece.ids) for piece in pieces)
         longest = self.config.text_config.max_position_embeddings // 2

@@ -11,7 +11,7 @@ import numpy as np
 from NatureLM.models.answering import AnswerSettings
 from NatureLM.models.vocabulary import FIELD_TAGS, SLOTS
 from NatureLM.training.answers import NONE, Request, Shown, answer, caption_of, named, shown, yes_or_no
-from NatureLM.training.tasks import Example, Heard, Logits, TaskMaker, fill_kind
+from NatureLM.training.tasks import SUBJECT, Example, Heard, Logits, TaskMaker
 from NatureLM.training.wordings import load_wordings
 
 FULL_QUESTION = 0.3
@@ -197,14 +197,9 @@ class ConversationMaker:
         tasks = self.tasks
         wording = tasks.wording(task, rng, outside=task == "follow_outside")
         classes: Sequence[int] = said.referents
-        if "{kind" in wording or "{a_kind" in wording:
-            kind = tasks.draw_kind(heard, settings, rng)
-            wording, classes = fill_kind(wording, kind), tasks.adapter.finder.kinds[kind]
-        elif "{name" in wording or "{a_name" in wording:
-            index = tasks.draw_species(heard, rng)
-            if task == "follow_is_species" and rng.random() < 0.5:
-                index = said.referents[int(rng.integers(len(said.referents)))]
-            wording, classes = tasks.fill_species(wording, index, rng), [index]
+        if SUBJECT.search(wording):
+            among = said.referents if task == "follow_is_species" else ()
+            wording, classes = tasks.fill_subject(wording, heard, settings, rng, among)
         query = self._led_in(wording, rng).lower()
         context = tasks.adapter.context(windows, [*texts, query], settings)
         recording = shown(context, self.table)[0]
@@ -279,12 +274,8 @@ class PairMaker:
         wording = wording.replace("{which}", ("first", "second")[recording])
         anywhere = heard[int(rng.integers(2))]
         classes: Sequence[int] = ()
-        if "{kind" in wording or "{a_kind" in wording:
-            kind = tasks.draw_kind(anywhere, settings, rng)
-            wording, classes = fill_kind(wording, kind), tasks.adapter.finder.kinds[kind]
-        elif "{name" in wording or "{a_name" in wording:
-            index = tasks.draw_species(anywhere, rng)
-            wording, classes = tasks.fill_species(wording, index, rng), [index]
+        if SUBJECT.search(wording):
+            wording, classes = tasks.fill_subject(wording, anywhere, settings, rng)
         request = tasks.request(task, classes, heard[recording], recording)
         if task.endswith("scientific"):
             request = replace(request, forms=("scientific",))

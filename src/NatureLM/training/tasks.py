@@ -17,6 +17,7 @@ Placeholders of the wordings:
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -25,6 +26,7 @@ import numpy as np
 import numpy.typing as npt
 
 from NatureLM.models.adapters.base import PromptContext
+from NatureLM.models.adapters.species_tokens import KINDS as CLASS_KINDS
 from NatureLM.models.adapters.species_tokens import SpeciesTokensAdapter
 from NatureLM.models.answering import AnswerSettings
 from NatureLM.models.concepts import SOUND_PHRASES
@@ -92,7 +94,10 @@ TASK_SHARES = {
 }
 """How often each question about one recording is drawn, relative to the others."""
 
-KINDS = ("bird", "frog", "insect", "mammal")
+KINDS = tuple(kind for kind in CLASS_KINDS if kind != "sound")
+
+SUBJECT = re.compile(r"\{(?:a_)?(?:kind|name)")
+"""Placeholders for a kind of animals or for a species."""
 
 RANK_NOUNS = {
     "common": ("common name", "common name", "english name"),
@@ -323,17 +328,34 @@ class TaskMaker:
         if task in ("is_group", "no_group"):
             group = self.draw_group(heard, settings, rng)
             return fill_name(wording, group), self.request(task, self.adapter.finder.groups[group], heard)
-        if "{kind" in wording or "{a_kind" in wording:
-            kind = self.draw_kind(heard, settings, rng)
-            return fill_kind(wording, kind), self.request(task, self.adapter.finder.kinds[kind], heard)
-        if "{name" in wording or "{a_name" in wording:
-            index = self.draw_species(heard, rng)
-            return self.fill_species(wording, index, rng), self.request(task, [index], heard)
+        if SUBJECT.search(wording):
+            filled, classes = self.fill_subject(wording, heard, settings, rng)
+            return filled, self.request(task, classes, heard)
         if task == "top_species":
             number = int(rng.integers(2, 4))
             return wording.replace("{n}", ("two", "three")[number - 2]), Request(task, number=number)
         form = task.split("_")[1]
         return wording, Request(task, FIXED_FORMS.get(form, (form if form in FORMS else "common",)))
+
+    def fill_subject(
+        self,
+        wording: str,
+        heard: Heard,
+        settings: AnswerSettings,
+        rng: np.random.Generator,
+        among: Sequence[int] = (),
+    ) -> tuple[str, Sequence[int]]:
+        """Fill a wording's kind or species; return it with the classes meant.
+
+        Half of the species are drawn from ``among``, where it holds any.
+        """
+        if "{kind" in wording or "{a_kind" in wording:
+            kind = self.draw_kind(heard, settings, rng)
+            return fill_kind(wording, kind), self.adapter.finder.kinds[kind]
+        index = self.draw_species(heard, rng)
+        if among and rng.random() < 0.5:
+            index = among[int(rng.integers(len(among)))]
+        return self.fill_species(wording, index, rng), [index]
 
     def request(self, task: str, classes: Sequence[int], heard: Heard, recording: int = 0) -> Request:
         """Return a request about some classes, by common name."""
