@@ -59,6 +59,8 @@ class GenerationConfig(Section):
         Floor in [0, 1] on the encoder's evidence; below it a species is not named (bundled model).
     max_species : int or None
         At most this many species per window, strongest first (bundled model).
+    length_penalty, repetition_penalty, temperature, top_p, seed : float or int or None
+        As in :class:`~NatureLM.models.answering.AnswerSettings`.
     merging_alpha : float or None
         Factor in [0, 1] on the LoRA scaling (models with LoRA only).
     """
@@ -67,6 +69,11 @@ class GenerationConfig(Section):
     max_new_tokens: int | None = Field(default=None, ge=1)
     min_evidence: float | None = Field(default=None, ge=0.0, le=1.0)
     max_species: int | None = Field(default=None, ge=0)
+    length_penalty: float | None = None
+    repetition_penalty: float | None = Field(default=None, gt=0.0)
+    temperature: float | None = Field(default=None, ge=0.0)
+    top_p: float | None = Field(default=None, gt=0.0, le=1.0)
+    seed: int | None = Field(default=None, ge=0)
     merging_alpha: float | None = Field(default=None, ge=0.0, le=1.0)
 
 

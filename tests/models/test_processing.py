@@ -215,3 +215,63 @@ def test_marks_fall_right_before_and_after_recordings(processor: NatureLMProcess
         {(2,): "owl"},
         {(3,): "frogs"},
     ]
+
+
+AUDIO = {"type": "audio", "path": "a.wav"}
+
+
+def test_chats_become_the_prompts_of_conversations(processor: NatureLMProcessor) -> None:
+    chat = [
+        {"role": "user", "content": [AUDIO, {"type": "text", "text": "What IS it?"}]},
+        {"role": "assistant", "content": [{"type": "text", "text": "Great Tit"}]},
+        {"role": "user", "content": "And in Latin? "},
+    ]
+    texts, recordings = processor.read_chat(chat)
+    assert recordings == ["a.wav"]
+    prompt = processor.apply_chat_template(chat)
+    assert prompt == processor.prompt(["what is it?", "Great Tit", "and in latin?"])
+    assert prompt == (
+        "<bos><|user|><Audio><AudioHere></Audio> what is it?<|assistant|>Great Tit<eos>"
+        "<|user|>and in latin?<|assistant|>"
+    )
+    assert processor.apply_chat_template(chat, tokenize=True) == processor.pieces(texts)
+
+
+def test_recordings_of_a_chat_stand_where_it_puts_them(processor: NatureLMProcessor) -> None:
+    text = {"type": "text", "text": "and"}
+    for content, expected in (
+        ([AUDIO, AUDIO, {"type": "text", "text": "the same?"}], "<a><a> the same?"),
+        ([AUDIO, text, AUDIO], "<a> and <a>"),
+        ([{"type": "text", "text": " Is "}, AUDIO, {"type": "text", "text": "loud?"}], "is <a> loud?"),
+        ([{"type": "text", "text": "Who are you?"}], "who are you?"),
+    ):
+        chat = [{"role": "user", "content": content}]
+        expected = expected.replace("<a>", "<Audio><AudioHere></Audio>")
+        assert processor.apply_chat_template(chat) == f"<bos><|user|>{expected}<|assistant|>"
+        assert len(processor.apply_chat_template(chat, tokenize=True)) == 1 + expected.count("<AudioHere>")
+    waves = [{"type": "audio", "audio": [0.0]}, {"type": "audio", "url": "u"}, {"type": "audio"}]
+    assert processor.read_chat([{"role": "user", "content": waves}])[1] == [[0.0], "u", None]
+
+
+@pytest.mark.parametrize(
+    ("chat", "message"),
+    [
+        ([], "roles are none"),
+        ([{"role": "system", "content": "be brief"}], "roles are system"),
+        ([{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}], "user, assistant"),
+        ([{"role": "user", "content": [{"type": "image"}]}], "type 'image'; expected text or audio"),
+        (
+            [
+                {"role": "user", "content": "a"},
+                {"role": "assistant", "content": [AUDIO]},
+                {"role": "user", "content": "b"},
+            ],
+            "message of the assistant is of type 'audio'; expected text",
+        ),
+    ],
+)
+def test_chats_out_of_order_are_refused(
+    processor: NatureLMProcessor, chat: list[dict[str, object]], message: str
+) -> None:
+    with pytest.raises(ConfigError, match=message):
+        processor.apply_chat_template(chat)

@@ -280,9 +280,14 @@ def check_settings(model: NatureLM, settings: AnswerSettings) -> None:
     Raises
     ------
     ConfigError
-        A merging alpha for a model without LoRA, or what its adapter refuses.
+        A merging alpha for a model without LoRA, sampling with beams, or what its adapter refuses.
     """
     model.adapter.check(settings)
+    if settings.temperature > 0 and settings.num_beams > 1:
+        raise ConfigError(
+            f"generation.temperature={settings.temperature:g} draws answers at random, which takes "
+            f"generation.num_beams=1, not {settings.num_beams}; change one of them."
+        )
     if settings.merging_alpha is not None and not model.config.lora:
         raise ConfigError(
             f"--merging-alpha: the model {model.config.name} has no LoRA whose weight could be changed; "

@@ -15,6 +15,10 @@ if TYPE_CHECKING:
     from NatureLM.models import NatureLM
 
 
+MODEL_DEFAULTS = ("num_beams", "max_new_tokens")
+"""What a model's generation config sets where the user does not; a Llama's own also asks for sampling."""
+
+
 @dataclass(frozen=True)
 class Configuration:
     """What a run is configured with, and where its generation settings come from.
@@ -66,10 +70,11 @@ def answer_settings(model: NatureLM, *layers: GenerationConfig) -> AnswerSetting
     *layers : GenerationConfig
         Strongest first, as :meth:`Configuration.generation_layers` returns them.
     """
-    own = getattr(model, "generation_config", None)
+    config = getattr(model, "generation_config", None)
+    own = {name: getattr(config, name, None) for name in MODEL_DEFAULTS}
     values: dict[str, Any] = {}
     for setting in fields(AnswerSettings):
-        given = [getattr(layer, setting.name, None) for layer in (*layers, own)]
+        given = [*(getattr(layer, setting.name, None) for layer in layers), own.get(setting.name)]
         chosen = next((value for value in given if value is not None), None)
         if chosen is not None:
             values[setting.name] = chosen

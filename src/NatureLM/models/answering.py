@@ -44,6 +44,17 @@ class AnswerSettings:
         Longest answer in tokens.
     num_beams : int
         Beams of the search; 1 is greedy.
+    length_penalty : float
+        Exponent of an answer's length by which beams' log-probabilities are divided; above 1 favours long
+        answers.
+    repetition_penalty : float
+        Factor by which the scores of tokens that the answer already holds are lowered; 1 changes nothing.
+    temperature : float
+        0 takes the best answer; above 0 answers are drawn at random, the more evenly the higher.
+    top_p : float
+        Share in (0, 1] of the probability from which tokens are drawn, the most probable first.
+    seed : int
+        Of the random numbers. The same seed draws the same answer, whatever the batch.
     merging_alpha : float or None
         Factor on the LoRA scaling (published model); None leaves it at 1.
     """
@@ -52,6 +63,11 @@ class AnswerSettings:
     max_species: int = 6
     max_new_tokens: int = 300
     num_beams: int = 1
+    length_penalty: float = 1.0
+    repetition_penalty: float = 1.0
+    temperature: float = 0.0
+    top_p: float = 1.0
+    seed: int = 0
     merging_alpha: float | None = None
 
 

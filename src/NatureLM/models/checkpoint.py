@@ -35,6 +35,9 @@ from NatureLM.models.weight_check import WeightCheck, expected_tensors, memory_o
 PICKLES = (".pth", ".pt", ".ckpt", ".bin")
 """Endings of files that ``torch.save`` writes."""
 
+PUBLISHED_BEAMS = 2
+PUBLISHED_LONGEST = 300
+"""Beams, and most new tokens of an answer, that NatureLM-audio answers with (published-model facts)."""
 
 CPU = torch.device("cpu")
 
@@ -296,12 +299,14 @@ def _from_llama(
 
 
 def _generation(llama: Llama, config: NatureLMConfig, pad_undefined: bool) -> GenerationConfig:
-    """Return how the published model generates: Llama's own end tokens, no sampling."""
+    """Return how the published model generates: its beams and longest answer, Llama's end tokens."""
     pad = llama.tokenizer.pad_token_id
     return GenerationConfig(
         bos_token_id=llama.generation_config.bos_token_id or config.text_config.bos_token_id,
         eos_token_id=llama.generation_config.eos_token_id or config.text_config.eos_token_id,
         pad_token_id=pad,
+        num_beams=PUBLISHED_BEAMS,
+        max_new_tokens=PUBLISHED_LONGEST,
         suppress_tokens=[pad] if pad_undefined else None,
     )
 

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import torch
+
 from NatureLM.errors import CheckpointError, ModelUnavailableError
+from NatureLM.models.memory import available_memory
 
 if TYPE_CHECKING:
+    from peft.tuners.lora import LoraLayer
     from transformers import LlamaForCausalLM
 
 ADAPTER = "default"
@@ -63,7 +67,7 @@ def freeze_all_but_lora(language_model: LlamaForCausalLM) -> None:
         parameter.requires_grad = "lora_" in name and parameter.is_floating_point()
 
 
-def set_lora_strength(language_model: LlamaForCausalLM, alpha: float) -> None:
+def set_lora_strength(language_model: LlamaForCausalLM, alpha: float, merge: bool = False) -> None:
     """Scale what LoRA adds, anew from its original scaling each time.
 
     Parameters
@@ -73,9 +77,55 @@ def set_lora_strength(language_model: LlamaForCausalLM, alpha: float) -> None:
     alpha : float
         0 leaves the language model as it was before tuning, 1 is the tuned one (model merging,
         arXiv 2511.05171).
+    merge : bool
+        Whether to add the scaled LoRA to the weights, which answers faster. The weights as they were are kept
+        for the way back, so it takes the room of the tuned layers once more. Weights that are quantised or
+        in half precision are left alone: they could not hold the sum exactly.
     """
+    for layer in lora_layers(language_model):
+        scaling = alpha * layer.lora_alpha[ADAPTER] / layer.r[ADAPTER]
+        if layer.merged and merge and layer.scaling[ADAPTER] == scaling:
+            continue
+        _unmerge(layer)
+        layer.scaling[ADAPTER] = scaling
+        if merge and layer.base_layer.weight.dtype == torch.float32:
+            _merge(layer)
+
+
+def unmerge_lora(language_model: LlamaForCausalLM) -> None:
+    """Put the weights back to exactly what they were before LoRA was added to them."""
+    for layer in lora_layers(language_model):
+        _unmerge(layer)
+
+
+def room_to_merge(language_model: LlamaForCausalLM) -> bool:
+    """Return whether the tuned layers' weights fit into memory once more, twice over."""
+    weights = [layer.base_layer.weight for layer in lora_layers(language_model)]
+    merged = all(layer.merged for layer in lora_layers(language_model))
+    size = sum(weight.numel() * weight.element_size() for weight in weights)
+    return merged or 2 * size < available_memory(weights[0].device)
+
+
+def lora_layers(language_model: LlamaForCausalLM) -> list[LoraLayer]:
+    """Return the layers that :func:`add_lora` put in."""
     from peft.tuners.lora import LoraLayer
 
-    for layer in language_model.modules():
-        if isinstance(layer, LoraLayer):
-            layer.scaling[ADAPTER] = alpha * layer.lora_alpha[ADAPTER] / layer.r[ADAPTER]
+    return [layer for layer in language_model.modules() if isinstance(layer, LoraLayer)]
+
+
+def _merge(layer: LoraLayer) -> None:
+    """Add LoRA to a layer's weight, and keep what the weight was."""
+    weight = layer.base_layer.weight
+    change = layer.lora_B[ADAPTER].weight.float() @ layer.lora_A[ADAPTER].weight.float()
+    layer.unmerged_weight = weight.data
+    weight.data = torch.add(weight.data, change.detach(), alpha=layer.scaling[ADAPTER])
+    # peft passes a merged layer's input through its weight alone.
+    layer.merged_adapters.append(ADAPTER)
+
+
+def _unmerge(layer: LoraLayer) -> None:
+    if layer.merged:
+        weight = layer.base_layer.weight
+        weight.data = layer.unmerged_weight.to(weight.device)
+        del layer.unmerged_weight
+        layer.merged_adapters.clear()

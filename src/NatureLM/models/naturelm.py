@@ -13,6 +13,7 @@ import numpy.typing as npt
 import torch
 from torch.nn.utils.rnn import pad_sequence
 from transformers import GenerationMixin, LlamaForCausalLM, PreTrainedModel
+from transformers.generation.logits_process import RepetitionPenaltyLogitsProcessor
 from transformers.modeling_outputs import CausalLMOutputWithPast
 
 from NatureLM.errors import ConfigError
@@ -22,8 +23,9 @@ from NatureLM.models.answering import AnswerSettings, ModelAnswer, Turn
 from NatureLM.models.configuration import NatureLMConfig
 from NatureLM.models.encoders.base import AudioEncoder
 from NatureLM.models.encoders.registry import build_encoder
-from NatureLM.models.lora import add_lora, set_lora_strength
+from NatureLM.models.lora import add_lora, room_to_merge, set_lora_strength, unmerge_lora
 from NatureLM.models.processing import NatureLMProcessor
+from NatureLM.models.sampling import SeededSampling
 
 WindowFeatures = Any
 """What the encoder says of one window; a tensor whose shape is the encoder's own."""
@@ -107,6 +109,18 @@ class NatureLM(PreTrainedModel, GenerationMixin):
             super().save_pretrained(save_directory, **kwargs)
         self.processor.tokenizer.save_pretrained(save_directory)
         write_notice(Path(save_directory), self.config)
+
+    def state_dict(self, *args: Any, **kwargs: Any) -> Any:
+        """Return the weights by name, LoRA apart from those that it tunes."""
+        if self.config.lora:
+            unmerge_lora(self.language_model)
+        return super().state_dict(*args, **kwargs)
+
+    def train(self, mode: bool = True) -> NatureLM:
+        """Train, or answer; LoRA learns apart from the weights that it tunes."""
+        if mode and self.config.lora:
+            unmerge_lora(self.language_model)
+        return super().train(mode)
 
     def attach_processor(self, processor: NatureLMProcessor) -> None:
         """Give the model the processor that turns queries into its prompts."""
@@ -262,9 +276,8 @@ class NatureLM(PreTrainedModel, GenerationMixin):
         """
         settings = settings or AnswerSettings()
         if self.config.lora:
-            set_lora_strength(
-                self.language_model, 1.0 if settings.merging_alpha is None else settings.merging_alpha
-            )
+            alpha = 1.0 if settings.merging_alpha is None else settings.merging_alpha
+            set_lora_strength(self.language_model, alpha, merge=room_to_merge(self.language_model))
         windows = [list(item) if isinstance(item, (list, tuple)) else [item] for item in features]
         conversations = [
             self._conversation(query, turns)
@@ -282,13 +295,20 @@ class NatureLM(PreTrainedModel, GenerationMixin):
                 f"exceed the {longest} that {self.config.name} can read; shorten the query or lower "
                 "--max-new-tokens."
             )
+        rules = self.adapter.decoding_rules(contexts)
+        if settings.repetition_penalty != 1.0:
+            # generate's own argument would spare as many tokens as the prompt is padded by.
+            rules.insert(0, RepetitionPenaltyLogitsProcessor(settings.repetition_penalty))
+        if settings.temperature > 0:
+            rules.append(SeededSampling(settings.temperature, settings.top_p, settings.seed))
         output = self.language_model.generate(
             inputs_embeds=embeds,
             attention_mask=mask,
             max_new_tokens=settings.max_new_tokens,
             num_beams=settings.num_beams,
             do_sample=False,
-            logits_processor=self.adapter.decoding_rules(contexts),
+            length_penalty=settings.length_penalty,
+            logits_processor=rules,
             # Beams compare what the rules leave; without it a name would cost an answer its rivals' share.
             renormalize_logits=True,
             output_logits=True,

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from transformers import PreTrainedTokenizerBase
 
@@ -13,6 +15,11 @@ from NatureLM.models.configuration import NatureLMConfig
 
 AUDIO_PLACEHOLDER = "<AudioHere>"
 AUDIO_BLOCK = f"<Audio>{AUDIO_PLACEHOLDER}</Audio>"
+AUDIO_TAGS = re.compile(f"({AUDIO_BLOCK}|{AUDIO_PLACEHOLDER})")
+"""What a query holds a recording's place by; its case counts."""
+
+AUDIO_KEYS = ("audio", "path", "url")
+"""Keys by which a part of a chat message may hold its recording."""
 
 
 @dataclass(frozen=True)
@@ -53,7 +60,9 @@ class NatureLMProcessor:
         query = query.strip()
         if not self.lowercase_query:
             return query
-        return AUDIO_PLACEHOLDER.join(_lower(part) for part in query.split(AUDIO_PLACEHOLDER))
+        return "".join(
+            part if place % 2 else _lower(part) for place, part in enumerate(AUDIO_TAGS.split(query))
+        )
 
     def prompt(self, texts: str | Sequence[str], recordings: int = 1) -> str:
         """Return the whole prompt of a question, or of a conversation that ends in one.
@@ -71,6 +80,68 @@ class NatureLMProcessor:
             If the texts name another number of recordings than there are.
         """
         return "".join(text for text, _ in self._parts(_as_list(texts), recordings))
+
+    def apply_chat_template(
+        self, messages: Sequence[Mapping[str, Any]], *, tokenize: bool = False
+    ) -> str | list[PromptPiece]:
+        """Return the prompt of a chat given as transformers' processors take it.
+
+        Parameters
+        ----------
+        messages : sequence of dict
+            ``{"role": "user" or "assistant", "content": ...}`` by turns, from a user's to a user's. The
+            content is a text, or a list of ``{"type": "text", "text": ...}`` and
+            ``{"type": "audio", ...}``; the recordings belong where their parts stand.
+        tokenize : bool
+            Whether to return the token ids, as :meth:`pieces` does: the recordings' tokens go between them.
+
+        Raises
+        ------
+        ConfigError
+            If a role or a part is unknown, or the turns are out of order.
+        """
+        texts, recordings = self.read_chat(messages)
+        if tokenize:
+            return self.pieces(texts, recordings=len(recordings))
+        return self.prompt(texts, recordings=len(recordings))
+
+    def read_chat(self, messages: Sequence[Mapping[str, Any]]) -> tuple[list[str], list[Any]]:
+        """Return the texts of a chat as :meth:`prompt` takes them, and its recordings.
+
+        Parameters
+        ----------
+        messages : sequence of dict
+            As :meth:`apply_chat_template` takes them; a recording is what its part calls ``audio``,
+            ``path`` or ``url``.
+        """
+        roles = [str(message.get("role")) for message in messages]
+        if not roles or roles != ["user", "assistant"] * (len(roles) // 2) + ["user"]:
+            raise ConfigError(
+                f"The chat's roles are {', '.join(roles) or 'none'}; expected user and assistant by turns, "
+                "from a user's question to a user's question."
+            )
+        texts: list[str] = []
+        recordings: list[Any] = []
+        for role, message in zip(roles, messages, strict=True):
+            content = message.get("content") or ""
+            parts = [{"type": "text", "text": content}] if isinstance(content, str) else content
+            pieces: list[str] = []
+            for part in parts:
+                kind = part.get("type")
+                if kind == "text":
+                    pieces.append(str(part.get("text", "")).strip())
+                elif kind == "audio" and role == "user":
+                    recordings.append(next((part[key] for key in AUDIO_KEYS if key in part), None))
+                    pieces.append(AUDIO_BLOCK)
+                else:
+                    raise ConfigError(
+                        f"A part of a message of the {role} is of type {kind!r}; expected text"
+                        f"{' or audio' if role == 'user' else ''}."
+                    )
+            # As in front of a query, nothing stands between recordings.
+            text = " ".join(pieces).replace(f"{AUDIO_BLOCK} {AUDIO_BLOCK}", AUDIO_BLOCK * 2)
+            texts.append(self.normalise(text) if role == "user" else text)
+        return texts, recordings
 
     def _parts(self, texts: Sequence[str], recordings: int) -> list[tuple[str, int | None]]:
         """Return the stretches of the prompt; those that are one of the texts with its number."""
