@@ -35,9 +35,12 @@ def build_engine(configuration: Configuration, model: NatureLM | None = None) ->
 
         model = load_model(config.model, config.device, config.fallback)
     layers = configuration.generation_layers(model)
+    settings = answer_settings(model, *layers)
+    if config.int8 and model.int8_alpha is None:
+        model.to_int8(1.0 if settings.merging_alpha is None else settings.merging_alpha)
     engine = Engine(
         model,
-        answer_settings(model, *layers),
+        settings,
         window_length_seconds=config.window_length_seconds,
         hop_length_seconds=config.hop_length_seconds or config.window_length_seconds,
         channel=config.channel,

@@ -23,7 +23,11 @@ def model_fingerprint(model: NatureLM) -> str:
     for fleeting in ("_name_or_path", "transformers_version", "torch_dtype", "dtype"):
         config.pop(fleeting, None)
     digest.update(repr(sorted(config.items())).encode())
+    if model.int8_alpha is not None:
+        digest.update(f"int8 {model.int8_alpha}".encode())
     for name, tensor in sorted(model.state_dict().items()):
+        if not isinstance(tensor, torch.Tensor):
+            continue  # packed integers, which the layers' float neighbours stand for
         flat = tensor.detach().reshape(-1)
         digest.update(f"{name} {tuple(tensor.shape)} {tensor.dtype}".encode())
         if flat.numel():

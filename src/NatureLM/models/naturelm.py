@@ -23,6 +23,7 @@ from NatureLM.models.answering import AnswerSettings, ModelAnswer, Turn
 from NatureLM.models.configuration import NatureLMConfig
 from NatureLM.models.encoders.base import AudioEncoder
 from NatureLM.models.encoders.registry import build_encoder
+from NatureLM.models.int8 import quantize_to_int8
 from NatureLM.models.lora import add_lora, room_to_merge, set_lora_strength, unmerge_lora
 from NatureLM.models.processing import NatureLMProcessor
 from NatureLM.models.sampling import SeededSampling
@@ -53,6 +54,8 @@ class NatureLM(PreTrainedModel, GenerationMixin):
     }
 
     processor: NatureLMProcessor
+    int8_alpha: float | None = None
+    """Strength that LoRA was given for good when the language model went to int8; None before."""
     requested_as: str
     """The name or path that the model was loaded by (a fallback's own, where one answers)."""
     adapter: Adapter
@@ -105,10 +108,29 @@ class NatureLM(PreTrainedModel, GenerationMixin):
         from NatureLM.models.licence_files import write_notice
         from NatureLM.models.loading import quiet_transformers
 
+        if self.int8_alpha is not None:
+            raise ConfigError("A model in int8 cannot be saved; save it before, or load it again.")
         with quiet_transformers():
             super().save_pretrained(save_directory, **kwargs)
         self.processor.tokenizer.save_pretrained(save_directory)
         write_notice(Path(save_directory), self.config)
+
+    def to_int8(self, merging_alpha: float = 1.0) -> NatureLM:
+        """Turn the language model into 8-bit integers (CPU only): faster, but some answers change.
+
+        Parameters
+        ----------
+        merging_alpha : float
+            Strength of LoRA from now on.
+
+        Raises
+        ------
+        ConfigError
+            If the language model is not in float32 on the CPU.
+        """
+        quantize_to_int8(self.language_model, merging_alpha)
+        self.int8_alpha = merging_alpha
+        return self
 
     def state_dict(self, *args: Any, **kwargs: Any) -> Any:
         """Return the weights by name, LoRA apart from those that it tunes."""
@@ -275,8 +297,13 @@ class NatureLM(PreTrainedModel, GenerationMixin):
             If a query names another number of recordings than it has, or a prompt is too long for the model.
         """
         settings = settings or AnswerSettings()
-        if self.config.lora:
-            alpha = 1.0 if settings.merging_alpha is None else settings.merging_alpha
+        alpha = 1.0 if settings.merging_alpha is None else settings.merging_alpha
+        if self.int8_alpha not in (None, alpha):
+            raise ConfigError(
+                f"In int8 the merging alpha stays at {self.int8_alpha:g}; {alpha:g} needs the model "
+                "loaded anew."
+            )
+        if self.config.lora and self.int8_alpha is None:
             set_lora_strength(self.language_model, alpha, merge=room_to_merge(self.language_model))
         windows = [list(item) if isinstance(item, (list, tuple)) else [item] for item in features]
         conversations = [
