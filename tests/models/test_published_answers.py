@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
+from torch.nn import functional
 
 from NatureLM.config import GenerationConfig
 from NatureLM.errors import ConfigError
@@ -57,7 +58,6 @@ def padded_features(model: NatureLM, parity: Path) -> list[Any]:
     return [heard[0], [heard[1], heard[2]]]
 
 
-@pytest.mark.parametrize("scenario", ["a", "b"])
 @pytest.mark.parametrize("name", RUNS)
 def test_answers_are_those_of_the_published_code(
     model: NatureLM,
@@ -101,23 +101,36 @@ def test_merging_alpha_is_applied_anew_each_time(model: NatureLM, features: list
     assert [answer.text for answer in half] != [answer.text for answer in plain]
 
 
+@pytest.fixture(scope="module", params=["a", "b"])
+def scenario(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
 @pytest.fixture(scope="module")
-def arrays(recorded: Any, parity: Path) -> dict[str, torch.Tensor]:
-    """What was recorded of scenario a beside the answers."""
-    return load_file(parity / recorded.kind / "golden_a.safetensors")
+def arrays(recorded: Any, parity: Path, scenario: str) -> dict[str, torch.Tensor]:
+    """What was recorded of a scenario beside the answers."""
+    return load_file(parity / recorded.kind / f"golden_{scenario}.safetensors")
+
+
+@pytest.fixture(scope="module")
+def prompts(
+    model: NatureLM, features: list[Any], padded_features: list[Any], recorded: Any, scenario: str
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """The scenario's prompts as the language model reads them, and their mask."""
+    windows = features if scenario == "a" else padded_features
+    conversations = [[model.processor.normalise(prompt)] for prompt in recorded.golden[scenario]["prompts"]]
+    contexts = [
+        model.adapter.context(heard if isinstance(heard, list) else [heard], texts, AnswerSettings())
+        for heard, texts in zip(windows, conversations, strict=True)
+    ]
+    with torch.inference_mode():
+        return model.embed_prompts(conversations, contexts)
 
 
 def test_prompts_are_put_together_as_published(
-    model: NatureLM, features: list[Any], recorded: Any, arrays: dict[str, torch.Tensor]
+    prompts: tuple[torch.Tensor, torch.Tensor], arrays: dict[str, torch.Tensor]
 ) -> None:
-    prompts = recorded.golden["a"]["prompts"]
-    conversations = [[model.processor.normalise(prompt)] for prompt in prompts]
-    contexts = [
-        model.adapter.context([heard], texts, AnswerSettings())
-        for heard, texts in zip(features, conversations, strict=True)
-    ]
-    with torch.inference_mode():
-        embeds, mask = model.embed_prompts(conversations, contexts)
+    embeds, mask = prompts
     for row, length in enumerate(arrays["wrap_atts"].sum(dim=1).tolist()):
         # Upstream puts the first token in front later, and pads on the right.
         ours = embeds[row][mask[row].bool()][1:]
@@ -125,24 +138,75 @@ def test_prompts_are_put_together_as_published(
         torch.testing.assert_close(ours, arrays["wrap_embeds"][row, :length], atol=1e-4, rtol=0)
 
 
-@pytest.mark.parametrize(("alpha", "suffix"), [(1.0, ""), (0.5, "_merging_alpha_0.5")])
-def test_training_logits_and_losses(
-    model: NatureLM, arrays: dict[str, torch.Tensor], alpha: float, suffix: str
+@pytest.mark.parametrize("alpha", [1.0, 0.5])
+def test_logits_of_the_first_new_token(
+    model: NatureLM,
+    prompts: tuple[torch.Tensor, torch.Tensor],
+    arrays: dict[str, torch.Tensor],
+    alpha: float,
 ) -> None:
-    if "train_inputs_embeds" not in arrays:
-        pytest.skip("of this model the inputs of the language model were not recorded")
+    embeds, mask = prompts
     set_lora_strength(model.language_model, alpha)
-    mask = arrays["train_attention_mask"].long()
+    suffix = "" if alpha == 1.0 else "_alpha0.5"
     with torch.inference_mode():
-        output = model(
-            inputs_embeds=arrays["train_inputs_embeds"],
-            attention_mask=mask,
-            labels=arrays["train_labels"].long(),
-        )
+        together = model(
+            inputs_embeds=embeds, attention_mask=mask, position_ids=(mask.cumsum(1) - 1).clamp(min=0)
+        ).logits[:, -1]
+        for row in (0, 1):
+            expected = arrays[f"gen_first_step_logits_greedy_single{row}{suffix}"][0]
+            alone = model(inputs_embeds=embeds[row][mask[row].bool()][None]).logits[0, -1]
+            # [PAD] has no row of its own in the published output layer.
+            for ours in (alone, together[row]):
+                torch.testing.assert_close(ours[:512], expected[:512], atol=1e-3, rtol=0)
+
+
+def training_inputs(
+    model: NatureLM, prompts: tuple[torch.Tensor, torch.Tensor], golden: dict[str, Any], length: int
+) -> torch.Tensor:
+    """Return prompts and answers in a row, padded on the right, as the published code trains on them."""
+    embeds, mask = prompts
+    embed_tokens = model.get_input_embeddings()
+    rows = []
+    for row, ids in enumerate(golden["text_ids_with_end_sym"]):
+        whole = torch.cat([embeds[row][mask[row].bool()], embed_tokens(torch.tensor(ids))])
+        rows.append(functional.pad(whole, (0, 0, 0, length - len(whole))))
+    return torch.stack(rows)
+
+
+@pytest.mark.parametrize(("alpha", "suffix"), [(1.0, ""), (0.5, "_merging_alpha_0.5"), (0.0, "")])
+def test_training_logits_and_losses(
+    model: NatureLM,
+    prompts: tuple[torch.Tensor, torch.Tensor],
+    arrays: dict[str, torch.Tensor],
+    recorded: Any,
+    scenario: str,
+    alpha: float,
+    suffix: str,
+) -> None:
+    set_lora_strength(model.language_model, alpha)
+    mask, labels = arrays["train_attention_mask"].long(), arrays["train_labels"].long()
+    with torch.inference_mode():
+        inputs = training_inputs(model, prompts, recorded.golden[scenario], mask.shape[1])
+        output = model(inputs_embeds=inputs, attention_mask=mask, labels=labels)
+    if alpha == 0.0:
+        expected_loss = arrays["train_loss_merging_alpha_0.0"].reshape(())
+        torch.testing.assert_close(output.loss, expected_loss, atol=1e-4, rtol=0)
+        return
     heard = mask.bool()
+    if "train_inputs_embeds" in arrays:
+        torch.testing.assert_close(inputs[heard], arrays["train_inputs_embeds"][heard], atol=1e-4, rtol=0)
     expected = arrays[f"train_logits{suffix}"]
     torch.testing.assert_close(output.logits[heard], expected[heard], atol=1e-3, rtol=0)
     torch.testing.assert_close(output.loss, arrays[f"train_loss{suffix}"].reshape(()), atol=1e-4, rtol=0)
+    if alpha == 1.0:
+        following = labels[:, 1:]
+        losses = functional.cross_entropy(output.logits[:, :-1].transpose(1, 2), following, reduction="none")
+        counted = following != -100
+        assert counted.sum(1).tolist() == arrays["train_total_per_sample"].tolist()
+        means = losses.sum(1) / counted.sum(1)
+        torch.testing.assert_close(means, arrays["train_per_example_loss"], atol=1e-4, rtol=0)
+        right = (output.logits[:, :-1].argmax(-1) == following).sum(1)
+        assert right.tolist() == arrays["train_correct_per_sample"].tolist()
 
 
 @contextmanager
@@ -182,7 +246,6 @@ def test_a_token_of_upstreams_own_stops_nothing(model: NatureLM, recorded: Any, 
         assert len(answer.text) > len(stopped) + 5
 
 
-@pytest.mark.parametrize("scenario", ["a", "b"])
 def test_lora_gradients(recorded: Any, parity: Path, scenario: str) -> None:
     file = parity / recorded.kind / f"grads_{scenario}.safetensors"
     if not file.exists():
