@@ -10,7 +10,6 @@ from NatureLM.errors import CheckpointError, ModelUnavailableError
 from NatureLM.models.memory import available_memory
 
 if TYPE_CHECKING:
-    from peft.tuners.lora import LoraLayer
     from transformers import LlamaForCausalLM
 
 ADAPTER = "default"
@@ -106,14 +105,14 @@ def room_to_merge(language_model: LlamaForCausalLM) -> bool:
     return merged or 2 * size < available_memory(weights[0].device)
 
 
-def lora_layers(language_model: LlamaForCausalLM) -> list[LoraLayer]:
-    """Return the layers that :func:`add_lora` put in."""
+def lora_layers(language_model: LlamaForCausalLM) -> list[Any]:
+    """Return the layers that :func:`add_lora` put in, peft's ``LoraLayer``."""
     from peft.tuners.lora import LoraLayer
 
     return [layer for layer in language_model.modules() if isinstance(layer, LoraLayer)]
 
 
-def _merge(layer: LoraLayer) -> None:
+def _merge(layer: Any) -> None:
     """Add LoRA to a layer's weight, and keep what the weight was."""
     weight = layer.base_layer.weight
     change = layer.lora_B[ADAPTER].weight.float() @ layer.lora_A[ADAPTER].weight.float()
@@ -123,7 +122,7 @@ def _merge(layer: LoraLayer) -> None:
     layer.merged_adapters.append(ADAPTER)
 
 
-def _unmerge(layer: LoraLayer) -> None:
+def _unmerge(layer: Any) -> None:
     if layer.merged:
         weight = layer.base_layer.weight
         weight.data = layer.unmerged_weight.to(weight.device)
