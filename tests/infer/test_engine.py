@@ -212,3 +212,18 @@ def test_window_beyond_the_models_hearing_is_refused(model: NatureLM) -> None:
 def test_merging_alpha_needs_lora(model: NatureLM) -> None:
     with pytest.raises(ConfigError, match=r"--merging-alpha.*no LoRA"):
         an_engine(model, settings=AnswerSettings(merging_alpha=0.5))
+
+
+def test_windows_have_absolute_times(model: NatureLM, make_noise: Callable[..., Path]) -> None:
+    paths = [
+        make_noise("MARSH/20230621_235955.WAV", 12.0),
+        make_noise("MARSH_20230621_191730.flac", 2.0),
+        make_noise("noise.wav", 2.0),
+    ]
+    events = list(an_engine(model).run(recordings(*paths)))
+    assert [(event.recorded_at, event.site) for _, event in events if isinstance(event, Answer)] == [
+        ("2023-06-21T23:59:55+00:00", None),
+        ("2023-06-22T00:00:05+00:00", None),
+        ("2023-06-21T19:17:30", "MARSH"),
+        (None, None),
+    ]

@@ -2,6 +2,7 @@
 
 from NatureLM.audio.decoding import display_path
 from NatureLM.audio.finding import is_folder, recording_suffixes
+from NatureLM.audio.metadata import RecorderMetadata, read_metadata, window_time
 from NatureLM.audio.recording import (
     Channel,
     RecordingInfo,
@@ -17,6 +18,7 @@ from NatureLM.audio.windows import Window, array_windows, plan_windows, recordin
 
 __all__ = [
     "Channel",
+    "RecorderMetadata",
     "RecordingInfo",
     "StreamBlock",
     "Window",
@@ -27,9 +29,11 @@ __all__ = [
     "parse_channel",
     "plan_windows",
     "probe",
+    "read_metadata",
     "recording_suffixes",
     "recording_windows",
     "stream",
     "stream_blocks",
     "ultrasonic_warning",
+    "window_time",
 ]

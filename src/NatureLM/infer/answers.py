@@ -33,9 +33,10 @@ class Answer:
     model : str
         Name of the model that answered.
     recorded_at : str or None
-        Date and time of recording (ISO 8601), if known.
+        Date and time of the window's start (ISO 8601), if known: in the time zone that the recorder states,
+        without one where it states none.
     site : str or None
-        Place of recording, if known.
+        Place of recording as the recorder calls it, if known.
     detections : list of Detection
         The species that the answer names.
     """

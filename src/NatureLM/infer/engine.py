@@ -16,12 +16,15 @@ import numpy.typing as npt
 
 from NatureLM.audio import (
     Channel,
+    RecorderMetadata,
     RecordingInfo,
     Window,
     array_windows,
     probe,
+    read_metadata,
     recording_windows,
     ultrasonic_warning,
+    window_time,
 )
 from NatureLM.errors import ConfigError, RecordingError
 from NatureLM.infer.answers import Answer, Failure
@@ -85,6 +88,7 @@ class _Heard:
     window: Window
     channel: str
     waveform: npt.NDArray[np.float32]
+    metadata: RecorderMetadata
 
 
 _Item = tuple[int, "_Heard | Opened | Failure | Finished"]
@@ -172,16 +176,19 @@ class Engine:
                 yield index, self._row(recordings[index].name, item, query, answer)
 
     def _row(self, name: str, heard: _Heard, query: str, answer: ModelAnswer) -> Answer:
+        recorded_at, start_seconds = heard.metadata.recorded_at, heard.window.start_seconds
         return Answer(
             audio_path=name,
             channel=heard.channel,
-            start_seconds=heard.window.start_seconds,
+            start_seconds=start_seconds,
             end_seconds=heard.window.end_seconds,
             query=query,
             output=answer.text,
             confidence=answer.confidence,
             mean_logprob=answer.mean_logprob,
             model=self.model.config.name,
+            recorded_at=None if recorded_at is None else window_time(recorded_at, start_seconds),
+            site=heard.metadata.site,
             detections=list(answer.detections),
         )
 
@@ -246,12 +253,15 @@ class Engine:
         length, hop = self.window_length_seconds, self.hop_length_seconds
         if recording.path is not None:
             info = probe(recording.path)
+            metadata = read_metadata(recording.path)
             windows = recording_windows(recording.path, rate, length, hop, self.channel)
-            return info, (_Heard(window, channel, waveform) for window, channel, waveform in windows)
+            return info, (
+                _Heard(window, channel, waveform, metadata) for window, channel, waveform in windows
+            )
         assert recording.samples is not None and recording.sample_rate is not None
         info = _info(recording.name, recording.samples, recording.sample_rate)
         mixed = array_windows(recording.samples, recording.sample_rate, rate, length, hop)
-        return info, (_Heard(window, "mix", waveform) for window, waveform in mixed)
+        return info, (_Heard(window, "mix", waveform, RecorderMetadata()) for window, waveform in mixed)
 
 
 def check_window(model: NatureLM, window_length_seconds: float, hop_length_seconds: float) -> None:
