@@ -95,10 +95,10 @@ def test_memory_does_not_grow_with_the_rows() -> None:
             )
 
     peaks = []
-    for count in (1000, 4000):
+    for count in (200, 200, 1600):  # the first imports what is imported lazily
         tracemalloc.start()
         formats = "csv,raven-combined,kaleidoscope"
-        write_tables(many(count), formats, f"out{count}", long=True, merge_consecutive=True)
+        write_tables(many(count), formats, "out", long=True, merge_consecutive=True, overwrite=True)
         peaks.append(tracemalloc.get_traced_memory()[1])
         tracemalloc.stop()
-    assert peaks[1] < 1.5 * peaks[0] + 500_000
+    assert peaks[2] < 1.5 * peaks[1] + 200_000
