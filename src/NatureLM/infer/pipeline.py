@@ -20,6 +20,7 @@ from NatureLM.infer.building import build_engine
 from NatureLM.infer.conversation import Conversation, part_of_recording
 from NatureLM.infer.engine import Engine, Recording
 from NatureLM.infer.settings import read_configuration
+from NatureLM.infer.writers import COLUMNS, LONG_COLUMNS, long_rows
 
 if TYPE_CHECKING:
     import pandas
@@ -223,10 +224,8 @@ class Pipeline:
 
         Raises
         ------
-        RecordingsError, RecordingError
-            As :meth:`answers`.
-        ConfigError
-            As :meth:`answers`; pandas is not installed; windows are to be merged in a table that is not long.
+        RecordingsError, RecordingError, ConfigError
+            As :meth:`answers`; also without pandas, or with ``merge_consecutive`` but not ``long``.
         """
         if merge_consecutive and not long:
             raise ConfigError("merge_consecutive=True is for rows per species; pass long=True with it.")
@@ -236,8 +235,6 @@ class Pipeline:
             raise ConfigError(
                 "to_dataframe needs pandas, which is not installed: pip install pandas."
             ) from None
-        from NatureLM.infer.writers import COLUMNS, LONG_COLUMNS, long_rows
-
         answers = self.answers(
             *(audios, queries, window_length_seconds, hop_length_seconds, input_sample_rate),
             on_failure=on_failure,
