@@ -247,3 +247,32 @@ def test_stopped_run_keeps_its_answers(number: int, folder: Path, environment: d
         "inference_output.jsonl.partial.run.json",
         "long.wav",
     ]
+
+
+def test_standard_output_streams_rows_and_nothing_else(naturelm: Naturelm, folder: Path, noise: Path) -> None:
+    (folder / "bad.wav").write_text("no sound")
+    done = naturelm(
+        *("infer", "--audio-path", str(noise), "--audio-path", "bad.wav", "--query", FOCAL),
+        *("--output-path", "-"),
+    )
+    assert done.returncode == 1, done.stderr
+    answers = [json.loads(line) for line in done.stdout.splitlines()]
+    assert [row["start_seconds"] for row in answers] == [0.0, 10.0]
+    assert "failed: bad.wav" in done.stderr
+    assert done.stderr.splitlines()[-1] == "2 recordings, 2 windows, 1 failed; results in standard output"
+    assert sorted(path.name for path in folder.iterdir()) == ["bad.wav", "noise.wav"]
+
+
+def test_annotations_and_tables_of_one_run(naturelm: Naturelm, folder: Path) -> None:
+    done = naturelm(
+        *("infer", "--audio-path", str(REPOSITORY / "assets" / "great_tit.ogg"), "--query", FOCAL),
+        *("--window-length-seconds", "5", "--output-path", "june", "--format", "csv,raven"),
+        *("--format", "audacity", "--long", "--merge-consecutive"),
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.splitlines()[-1].endswith("results in june.csv, june.raven, june.audacity")
+    assert (folder / "june.audacity" / "great_tit.txt").read_text() == "0.000000\t10.000000\tGreat Tit\n"
+    (selection,) = (folder / "june.raven" / "great_tit.NatureLM.selections.txt").read_text().splitlines()[1:]
+    assert selection.split("\t")[3:9] == ["0.0", "10.0", "0.0", "24000.0", "Great Tit", "Parus major"]
+    assert (folder / "june.csv").read_text().splitlines()[0].endswith(",common_name,scientific_name,score")
+    assert not (folder / "june.jsonl").exists()

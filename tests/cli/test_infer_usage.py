@@ -50,7 +50,30 @@ def in_a_folder_with_a_recording(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
             ["--audio-path", "a.wav", "--query", "Which?", "--output-path", "x" * 300 + ".jsonl"],
             "cannot be written (File name too long)",
         ),
-        (["--audio-path", "a.wav", "--query", "Which?", "--output-path", "x.csv"], "x.csv: results are"),
+        (["--audio-path", "a.wav", "--query", "Which?", "--output-path", "x.xls"], "x.xls: results are"),
+        (["--audio-path", "a.wav", "--query", "Which?", "--format", "ravn"], "did you mean raven?"),
+        (["--audio-path", "a.wav", "--query", "Which?", "--long"], "--long is for csv and parquet"),
+        (
+            ["--audio-path", "a.wav", "--query", "Which?", "--output-path", "-", "--format", "csv"],
+            "--output-path -: standard output takes jsonl only",
+        ),
+        (
+            ["--audio-path", "a.wav", "--query", "Which?", "--output-path", "x.csv", "--format", "jsonl"],
+            "x.csv: ends like csv, but --format says jsonl",
+        ),
+        (
+            [
+                "--audio-path",
+                "a.wav",
+                "--query",
+                "Which?",
+                "--output-path",
+                "existing",
+                "--format",
+                "jsonl,csv",
+            ],
+            "existing.jsonl: exists already",
+        ),
         (
             ["--audio-path", "a.wav", "--query", "Which?", "--output-path", "existing.jsonl"],
             "existing.jsonl: exists already; choose another name, or replace it with --overwrite",

@@ -244,3 +244,112 @@ def test_move_aside_takes_a_number_that_no_companion_has() -> None:
     Path("out.jsonl").write_text("")
     Path("out.1.jsonl.run.json").write_text("{}")
     assert move_aside(Path("out.jsonl")) == Path("out.2.jsonl")
+
+
+def test_named_csv_is_the_only_file_of_results() -> None:
+    whole_run({"query": "Which?"}, ANSWER, FAILURE, results=Path("mine.csv"))
+    assert names() == ["mine.csv", "mine.csv.failures.jsonl", "mine.csv.run.json"]
+    assert Path("mine.csv").read_text().splitlines()[1] == (
+        "a.wav,mix,0.0,10.0,Which?,Great Tit,0.9,-0.1,naturelm-lite,,,[]"
+    )
+
+
+def test_rows_are_written_as_jsonl_until_the_end_whatever_the_format() -> None:
+    files = RunFiles(Path("mine.csv"))
+    files.begin({})
+    files.write_answer(ANSWER)
+    assert names() == [f"mine.jsonl.{os.getpid()}.unfinished"]
+    assert json.loads(Path(names()[0]).read_text())["output"] == "Great Tit"
+
+
+def test_several_formats_are_one_output() -> None:
+    whole_run({}, ANSWER, results=Path("mine"), formats="csv,jsonl,audacity")
+    assert names() == ["mine.audacity", "mine.csv", "mine.jsonl", "mine.jsonl.run.json"]
+    with pytest.raises(ConfigError, match=r"--output-path mine\.csv: exists already"):
+        RunFiles(Path("mine"), "csv")
+    whole_run({}, results=Path("mine"), formats="csv,jsonl,audacity", overwrite=True)
+    assert Path("mine.jsonl").read_text() == "" and not list(Path("mine.audacity").iterdir())
+
+
+def test_parameters_and_counts_are_in_parquet() -> None:
+    parquet = pytest.importorskip("pyarrow.parquet")
+    whole_run({"query": "Which?"}, ANSWER, results=Path("mine.parquet"))
+    metadata = json.loads(parquet.read_schema("mine.parquet").metadata[b"naturelm_run"])
+    assert metadata == {"query": "Which?", "answers": 1, "complete": True}
+
+
+def test_all_formats_of_a_default_output_move_aside_together() -> None:
+    whole_run({"query": "Which?"}, ANSWER, formats="jsonl,csv,raven")
+    assert whole_run({"query": "Which?"}, ANSWER, formats="jsonl,csv,raven") is None
+    assert whole_run({"query": "How many?"}, ANSWER) == Path("inference_output.1.jsonl")
+    assert names() == [
+        "inference_output.1.csv",
+        "inference_output.1.jsonl",
+        "inference_output.1.jsonl.run.json",
+        "inference_output.1.raven",
+        "inference_output.jsonl",
+        "inference_output.jsonl.run.json",
+    ]
+
+
+def test_stopped_run_keeps_every_format() -> None:
+    for _ in range(2):
+        files = RunFiles(Path("mine"), "jsonl,csv,raven")
+        files.begin({})
+        files.write_answer(ANSWER)
+        assert files.keep_partial({}) == Path("mine.jsonl.partial")
+    assert names() == [
+        "mine.csv.1.partial",
+        "mine.csv.partial",
+        "mine.jsonl.1.partial",
+        "mine.jsonl.1.partial.run.json",
+        "mine.jsonl.partial",
+        "mine.jsonl.partial.run.json",
+        "mine.raven.1.partial",
+        "mine.raven.partial",
+    ]
+    files = RunFiles(Path("other.csv"))
+    files.begin({})
+    files.write_answer(ANSWER)
+    assert files.keep_partial({}) == Path("other.csv.partial")
+    assert [name for name in names() if name.startswith("other")] == [
+        "other.csv.partial",
+        "other.csv.partial.run.json",
+    ]
+
+
+def test_table_that_does_not_fit_costs_no_row() -> None:
+    files = RunFiles(Path("mine.csv"))
+    files.begin({})
+    files.write_answer(ANSWER)
+    Path(f"mine.csv.{os.getpid()}.writing").mkdir()
+    Path(f"mine.csv.{os.getpid()}.writing/full").touch()
+    row = len(Path(f"mine.jsonl.{os.getpid()}.unfinished").read_bytes())
+    for _ in range(5):
+        files.write_answer(ANSWER)
+    with files_of_at_most(row // 2):
+        with pytest.raises(NatureLMError, match=r"^cannot write mine\.csv \(File too large\)"):
+            files.finish({})
+        assert files.keep_partial({}) == Path("mine.jsonl.partial")
+    assert names()[0] == "mine.csv.partial.run.json" and names()[1:] == ["mine.jsonl.partial"]
+    assert len(Path("mine.jsonl.partial").read_text().splitlines()) == 6
+
+
+def test_interruption_while_tables_are_made_keeps_the_rows(monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    files = RunFiles(Path("mine"), "jsonl,csv")
+    files.begin({})
+    files.write_answer(ANSWER)
+    monkeypatch.setattr("NatureLM.infer.outputs.write_unfinished", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        files.finish({})
+    assert files.keep_partial({}) == Path("mine.jsonl.partial")
+    assert names() == ["mine.jsonl.partial", "mine.jsonl.partial.run.json"]
+
+
+def test_folder_and_file_are_not_taken_for_one_another() -> None:
+    Path("mine.raven").touch()
+    with pytest.raises(ConfigError, match=r"mine\.raven: is a file, but is to be a folder"):
+        RunFiles(Path("mine.raven"), overwrite=True)

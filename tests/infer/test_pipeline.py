@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import pickle
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from itertools import pairwise
@@ -238,3 +239,27 @@ def test_unknown_model_is_an_error_that_names_it(tmp_path: Path) -> None:
 
     with pytest.raises(ModelUnavailableError, match="no-such-folder"):
         Pipeline(model=str(tmp_path / "no-such-folder"))
+
+
+def test_dataframe_has_the_columns_of_the_results(pipeline: Pipeline) -> None:
+    pandas = pytest.importorskip("pandas")
+    bird = Path(__file__).parents[2] / "assets" / "great_tit.ogg"
+    table = pipeline.to_dataframe(bird, [FOCAL, "Caption the audio."])
+    assert isinstance(table, pandas.DataFrame)
+    assert [row.as_row() for row in pipeline.answers(bird, [FOCAL, "Caption the audio."])] == table.to_dict(
+        "records"
+    )
+    long = pipeline.to_dataframe(bird, LIST, 5.0, long=True, merge_consecutive=True)
+    assert list(long[["start_seconds", "end_seconds", "common_name"]].itertuples(index=False, name=None)) == [
+        (0.0, 10.0, "Great Tit")
+    ]
+
+
+def test_dataframe_says_what_it_lacks(
+    pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch, make_noise: Callable[..., Path]
+) -> None:
+    with pytest.raises(ConfigError, match="pass long=True with it"):
+        pipeline.to_dataframe(make_noise("a.wav", 1.0), FOCAL, merge_consecutive=True)
+    monkeypatch.setitem(sys.modules, "pandas", None)
+    with pytest.raises(ConfigError, match="needs pandas, which is not installed: pip install pandas"):
+        pipeline.to_dataframe(make_noise("a.wav", 1.0), FOCAL)

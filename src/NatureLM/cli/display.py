@@ -26,13 +26,16 @@ class Display:
     ----------
     queries : int
         How many questions each window is asked; the question is shown where there are several.
+    show_answers : bool
+        Whether answers go to standard output; if not, that is left to the results.
     """
 
-    def __init__(self, queries: int = 1) -> None:
+    def __init__(self, queries: int = 1, *, show_answers: bool = True) -> None:
         self._several_queries = queries > 1
-        self._answers = _AnswerConsole(highlight=False, soft_wrap=True)
+        self._answers = _AnswerConsole(highlight=False, soft_wrap=True, quiet=not show_answers)
         # Where answers go to the same terminal, one console must draw both, or they overwrite each other.
-        self._status = self._answers if self._answers.is_terminal else Console(stderr=True)
+        together = show_answers and self._answers.is_terminal
+        self._status = self._answers if together else Console(stderr=True)
         self._progress = Progress(
             BarColumn(bar_width=24),
             TextColumn("{task.fields[files]} files"),
@@ -41,7 +44,8 @@ class Display:
             TextColumn("left"),
             console=self._status,
             transient=True,
-            disable=not (sys.stderr.isatty() and self._status.is_terminal),
+            disable=not (sys.stderr.isatty() and self._status.is_terminal)
+            or (self._answers.is_terminal and not show_answers),
         )
         self._sizes: list[int] = []
         self._files_done = 0
@@ -88,10 +92,13 @@ class Display:
 
     def close_with(self, summary: Summary) -> None:
         """Show the last line: counts, and where the results are."""
-        failed = f", {summary.failures} failed ({summary.failures_path})" if summary.failures else ""
+        failed = f", {summary.failures} failed" if summary.failures else ""
+        if summary.failures_path is not None:
+            failed += f" ({summary.failures_path})"
+        places = ", ".join(map(str, summary.outputs)) or "standard output"
         print(
             f"{_count(summary.recordings, 'recording')}, {_count(summary.windows, 'window')}{failed}; "
-            f"results in {summary.results}",
+            f"results in {places}",
             file=sys.stderr,
         )
 

@@ -14,6 +14,7 @@ EXAMPLES = """\b
 Examples:
   naturelm infer --audio-path assets --query "What is the common name for the focal species in the audio?"
   naturelm infer --audio-path card1 --audio-path card2 --query "Caption the audio" --output-path june.jsonl
+  naturelm infer --audio-path card1 --query "Species?" --output-path june --format csv,raven
   naturelm infer --cfg-path configs/inference.yml --audio-path assets --query "Caption the audio" \\
       --window-length-seconds 10.0 --hop-length-seconds 10.0
   naturelm infer --audio-path long.wav --min-evidence 0.5 generation.max_species=3 \\
@@ -70,11 +71,32 @@ def infer(
         Optional[Path],
         typer.Option(
             metavar="FILE",
-            help="Results, one JSON object a line. A file named here is replaced only with --overwrite. "
+            help="Results; the ending says the format (.jsonl, .csv, .parquet, ...), unless --format does. "
+            "- streams jsonl to standard output and writes no files. "
+            "A file named here is replaced only with --overwrite. "
             "Without this option: inference_output.jsonl, which at its end a run with the same parameters "
             "replaces, and any other run moves aside.",
         ),
     ] = None,
+    formats: Annotated[
+        Optional[list[str]],
+        typer.Option(
+            "--format",
+            metavar="NAMES",
+            help="jsonl, csv, parquet, raven (a selection table per recording), raven-combined, audacity, "
+            "kaleidoscope; several with commas between. The files are named after --output-path.",
+        ),
+    ] = None,
+    long: Annotated[
+        bool, typer.Option("--long", help="In csv and parquet, one row per species and window.")
+    ] = False,
+    merge_consecutive: Annotated[
+        bool,
+        typer.Option(
+            "--merge-consecutive",
+            help="Where rows are per species, one row for windows that follow one another.",
+        ),
+    ] = False,
     window_length_seconds: Annotated[
         Optional[float], typer.Option(metavar="SECONDS", help="Length of a window.  [default: 10.0]")
     ] = None,
@@ -144,6 +166,7 @@ def infer(
     from NatureLM.errors import ConfigError
     from NatureLM.infer.run import RunRequest, run_inference
     from NatureLM.infer.settings import read_configuration
+    from NatureLM.infer.sinks import STANDARD_OUTPUT
 
     # A shell turns `--audio-path *.wav` into one option and further bare paths.
     paths = [text for text in overrides or () if "=" not in text and os.path.exists(text)]
@@ -175,9 +198,12 @@ def infer(
         queries=query or (),
         output=output_path,
         overwrite=overwrite,
+        formats=formats or (),
+        long=long,
+        merge_consecutive=merge_consecutive,
         configuration=replace(configuration, config=config),
     )
-    with Display(queries=len(request.queries)) as display:
+    with Display(queries=len(request.queries), show_answers=output_path != STANDARD_OUTPUT) as display:
         summary = run_inference(request, display)
     display.close_with(summary)
     return 1 if summary.failures else 0

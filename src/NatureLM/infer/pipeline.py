@@ -20,8 +20,11 @@ from NatureLM.infer.building import build_engine
 from NatureLM.infer.conversation import Conversation, part_of_recording
 from NatureLM.infer.engine import Engine, Recording
 from NatureLM.infer.settings import read_configuration
+from NatureLM.infer.writers import COLUMNS, LONG_COLUMNS, long_rows
 
 if TYPE_CHECKING:
+    import pandas
+
     from NatureLM.models import NatureLM
 
 Audio = str | os.PathLike[str] | npt.ArrayLike
@@ -200,6 +203,46 @@ class Pipeline:
         recordings = self._recordings(audios, [asked] * len(audios), input_sample_rate)
         engine = self._engine(window_length_seconds, hop_length_seconds)
         return _stream(engine, recordings, on_failure)
+
+    def to_dataframe(
+        self,
+        audios: Audio | Sequence[Audio],
+        queries: str | Sequence[str],
+        window_length_seconds: float | None = None,
+        hop_length_seconds: float | None = None,
+        input_sample_rate: int | None = None,
+        *,
+        long: bool = False,
+        merge_consecutive: bool = False,
+        on_failure: Callable[[Failure], None] | None = None,
+    ) -> pandas.DataFrame:
+        """Return answers as a pandas table, with the columns of the results files.
+
+        Parameters are those of :meth:`answers`, and ``long`` and ``merge_consecutive`` as in
+        :func:`~NatureLM.infer.writers.write_tables`. Pass ``on_failure`` where the answers to the other
+        recordings must not be lost if one cannot be read.
+
+        Raises
+        ------
+        RecordingsError, RecordingError, ConfigError
+            As :meth:`answers`; also without pandas, or with ``merge_consecutive`` but not ``long``.
+        """
+        if merge_consecutive and not long:
+            raise ConfigError("merge_consecutive=True is for rows per species; pass long=True with it.")
+        try:
+            import pandas
+        except ImportError:
+            raise ConfigError(
+                "to_dataframe needs pandas, which is not installed: pip install pandas."
+            ) from None
+        answers = self.answers(
+            *(audios, queries, window_length_seconds, hop_length_seconds, input_sample_rate),
+            on_failure=on_failure,
+        )
+        rows = (answer.as_row() for answer in answers)
+        if long:
+            return pandas.DataFrame(long_rows(rows, merge=merge_consecutive), columns=LONG_COLUMNS)
+        return pandas.DataFrame(rows, columns=COLUMNS)
 
     def conversation(
         self,

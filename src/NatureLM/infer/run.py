@@ -16,8 +16,8 @@ from NatureLM.infer.answers import Answer, Failure
 from NatureLM.infer.building import build_engine
 from NatureLM.infer.engine import Engine, Event, Recording
 from NatureLM.infer.fingerprint import model_fingerprint, recordings_fingerprint
-from NatureLM.infer.outputs import RunFiles
 from NatureLM.infer.settings import Configuration
+from NatureLM.infer.sinks import open_sink
 
 if TYPE_CHECKING:
     from NatureLM.models import NatureLM
@@ -34,9 +34,15 @@ class RunRequest:
     queries : sequence of str
         All of them are asked of every window.
     output : Path or None
-        Where the results go; None takes the default.
+        Where the results go; None takes the default, ``-`` is standard output.
     overwrite : bool
         Whether a named output may be replaced.
+    formats : sequence of str
+        Formats of the results; none takes what the output's name ends with.
+    long : bool
+        Whether csv and parquet have a row per species and window.
+    merge_consecutive : bool
+        Whether windows that follow one another become one row, where rows are per species.
     configuration : Configuration
         Everything that a configuration file can say, with what was typed; the defaults unless given.
     """
@@ -45,18 +51,26 @@ class RunRequest:
     queries: Sequence[str]
     output: Path | None = None
     overwrite: bool = False
+    formats: Sequence[str] = ()
+    long: bool = False
+    merge_consecutive: bool = False
     configuration: Configuration = field(default_factory=Configuration)
 
 
 @dataclass(frozen=True)
 class Summary:
-    """Counts of a finished run, and where its files are (no failures: no such file)."""
+    """Counts of a finished run, and where its files are (no failures: no such file).
+
+    ``outputs`` are all files and folders of results, ``results`` the first of them; none, and ``-``, for
+    standard output.
+    """
 
     recordings: int
     windows: int
     failures: int
     results: Path
     failures_path: Path | None
+    outputs: tuple[Path, ...]
 
 
 class Observer(Protocol):
@@ -86,7 +100,13 @@ def run_inference(request: RunRequest, observer: Observer) -> Summary:
     """
     queries = check_queries(request.queries)
     paths = plan_files(request.audio_paths)
-    files = RunFiles(request.output, overwrite=request.overwrite)
+    files = open_sink(
+        request.output,
+        request.formats,
+        overwrite=request.overwrite,
+        long=request.long,
+        merge_consecutive=request.merge_consecutive,
+    )
     engine = build_engine(request.configuration)
     for query in queries:
         engine.model.check_query(query)
@@ -131,7 +151,7 @@ def run_inference(request: RunRequest, observer: Observer) -> Summary:
     if moved is not None:
         observer.say(f"{files.results} held another run; its files are now {moved} and beside it.")
     failures_path = files.failures_path() if files.failures else None
-    return Summary(len(paths), windows, files.failures, files.results, failures_path)
+    return Summary(len(paths), windows, files.failures, files.results, failures_path, tuple(files.paths()))
 
 
 def plan_files(audio_paths: Sequence[Path]) -> list[Path]:

@@ -25,6 +25,9 @@ FIELD_TAGS = {
 }
 """What announces a name in an answer, by the kind of name; a slot follows."""
 
+UNKNOWN = "I cannot tell from this model."
+"""What the bundled model says to questions beyond its knowledge."""
+
 MAX_RECORDINGS = 2
 """Most recordings that one prompt can hold."""
 

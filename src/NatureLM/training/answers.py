@@ -12,10 +12,9 @@ from dataclasses import dataclass, field
 from NatureLM.models.adapters.base import PromptContext
 from NatureLM.models.species import Species, SpeciesTable
 from NatureLM.models.species_evidence import MAX_ANIMALS
-from NatureLM.models.vocabulary import FIELD_TAGS, MAX_SLOTS, SLOTS
+from NatureLM.models.vocabulary import FIELD_TAGS, MAX_SLOTS, SLOTS, UNKNOWN
 
 NONE = "None"
-UNKNOWN = "I cannot tell from this model."
 PLACES = ("The first.", "The second.", "Both.", "Neither.", "Both alike.")
 
 Forms = tuple[str, ...]

@@ -1,10 +1,10 @@
-"""Formats of the results, behind one small interface."""
+"""The rows of a run as JSON lines: what is written during a run, and what every other format is made of."""
 
 from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, Protocol
@@ -13,7 +13,7 @@ from NatureLM.errors import ConfigError
 
 
 class Writer(Protocol):
-    """Takes rows one by one; each is safe on disk, as far as the system goes, when ``write`` returns."""
+    """Takes rows one by one."""
 
     def write(self, row: Mapping[str, Any]) -> None:
         """Write one row."""
@@ -27,12 +27,13 @@ class JsonlWriter:
 
     Parameters
     ----------
-    path : path
-        File to be created; an existing one is replaced.
+    target : path or int
+        File to be created (an existing one is replaced), or the descriptor of an open one, which stays open.
     """
 
-    def __init__(self, path: Path) -> None:
-        self._file = path.open("wb", buffering=0)
+    def __init__(self, target: Path | int) -> None:
+        self._ours = not isinstance(target, int)
+        self._file = open(target, "wb", buffering=0, closefd=self._ours)  # noqa: SIM115
         self._size = 0
 
     def write(self, row: Mapping[str, Any]) -> None:
@@ -41,7 +42,7 @@ class JsonlWriter:
         Raises
         ------
         OSError
-            The row cannot be written; the file ends with the row before it.
+            The row cannot be written; a file of ours ends with the row before it.
         """
         text = json.dumps(_plain(row), ensure_ascii=False, allow_nan=False) + "\n"
         # File names that are no UTF-8 hold lone surrogates; escaped like this they are valid JSON.
@@ -51,9 +52,10 @@ class JsonlWriter:
             while written < len(line):
                 written += self._file.write(line[written:])
         except BaseException:
-            with suppress(OSError):
-                self._file.truncate(self._size)
-                self._file.seek(self._size)
+            if self._ours:
+                with suppress(OSError):
+                    self._file.truncate(self._size)
+                    self._file.seek(self._size)
             raise
         self._size += written
 
@@ -62,28 +64,27 @@ class JsonlWriter:
         self._file.close()
 
 
-FORMATS: dict[str, type[JsonlWriter]] = {".jsonl": JsonlWriter}
-"""Suffix of the results file to what writes it."""
-
-
-def check_format(path: Path) -> None:
-    """Refuse a results file whose suffix names no known format.
+def read_rows(path: Path) -> Iterator[dict[str, Any]]:
+    """Yield the rows of a finished file, one in memory at a time.
 
     Raises
     ------
     ConfigError
-        Naming the known ones.
+        A line that is no row of answers.
+    OSError
+        The file cannot be read.
     """
-    if path.suffix.lower() not in FORMATS:
-        raise ConfigError(
-            f"--output-path {path}: results are written as {', '.join(FORMATS)}; name a file that ends so, "
-            "for example results.jsonl."
-        )
-
-
-def open_writer(path: Path, results: Path) -> Writer:
-    """Return a writer to ``path`` in the format that the suffix of ``results`` names."""
-    return FORMATS[results.suffix.lower()](path)
+    with path.open("rb") as file:
+        for number, line in enumerate(file, start=1):
+            try:
+                row = json.loads(line)
+            except ValueError:
+                row = None
+            if not isinstance(row, dict) or "audio_path" not in row:
+                raise ConfigError(
+                    f"{path}, line {number}: is no row of answers; give the jsonl file that a run wrote."
+                )
+            yield row
 
 
 def _plain(value: Any) -> Any:

@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from NatureLM.errors import ConfigError
-from NatureLM.infer.writers import JsonlWriter, check_format
+from NatureLM.infer.writers import JsonlWriter, read_rows
 
 
 def test_rows_are_on_disk_as_soon_as_they_are_written(tmp_path: Path) -> None:
@@ -26,11 +26,21 @@ def test_file_names_that_are_no_utf8_survive(tmp_path: Path) -> None:
     assert json.loads((tmp_path / "out.jsonl").read_bytes())["audio_path"] == name
 
 
-@pytest.mark.parametrize("name", ["out.csv", "out", "out.parquet"])
-def test_unknown_format_is_refused(name: str) -> None:
-    with pytest.raises(ConfigError, match=rf"--output-path {name}: results are written as \.jsonl"):
-        check_format(Path(name))
+def test_descriptor_of_another_keeps_what_it_held(tmp_path: Path) -> None:
+    path = tmp_path / "shell.jsonl"
+    path.write_text("earlier\n")
+    with path.open("ab") as file:
+        writer = JsonlWriter(file.fileno())
+        writer.write({"audio_path": "a.wav"})
+        writer.close()
+        file.write(b"later\n")
+    assert path.read_text() == 'earlier\n{"audio_path": "a.wav"}\nlater\n'
 
 
-def test_suffix_may_be_in_capitals() -> None:
-    check_format(Path("OUT.JSONL"))
+def test_rows_are_read_back_one_by_one(tmp_path: Path) -> None:
+    path = tmp_path / "out.jsonl"
+    path.write_text('{"audio_path": "a.wav"}\n{"audio_path": "b.w')
+    rows = read_rows(path)
+    assert next(rows) == {"audio_path": "a.wav"}
+    with pytest.raises(ConfigError, match=r"out\.jsonl, line 2: is no row of answers; give the jsonl file"):
+        next(rows)

@@ -1,0 +1,203 @@
+"""Annotations for Raven, Audacity and Kaleidoscope: what was heard, where in which recording."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, TextIO
+
+from NatureLM.infer.writers.places import place_of, read_header
+from NatureLM.infer.writers.tables import csv_line
+
+RAVEN_COLUMNS = (
+    *("Selection", "View", "Channel", "Begin Time (s)", "End Time (s)", "Low Freq (Hz)", "High Freq (Hz)"),
+    *("Common Name", "Scientific Name", "Confidence", "File Offset (s)", "Begin Path"),
+)
+RAVEN_ENDING = ".NatureLM.selections.txt"
+KALEIDOSCOPE_COLUMNS = (
+    *("INDIR", "FOLDER", "IN FILE", "OFFSET", "DURATION", "TOP1MATCH"),
+    *("SCIENTIFIC NAME", "CONFIDENCE", "CHANNEL"),
+)
+
+
+class RavenCombinedWriter:
+    """One Raven selection table over all recordings, as Raven opens them one after another.
+
+    Parameters
+    ----------
+    path : path
+        File to be created.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._file = _create(path)
+        self._file.write(_tabbed(*RAVEN_COLUMNS))
+        self._selection = 0
+        self._offset = 0.0
+        self._recording: str | None = None
+        self._heard_until = 0.0
+
+    def write(self, row: Mapping[str, Any]) -> None:
+        """Write one annotation; one without a label only tells of its recording."""
+        header = read_header(row["audio_path"])
+        if row["audio_path"] != self._recording:
+            if self._recording is not None:
+                duration = read_header(self._recording).duration_seconds
+                self._offset += self._heard_until if duration is None else duration
+            self._recording, self._heard_until = row["audio_path"], 0.0
+        self._heard_until = max(self._heard_until, row["end_seconds"])
+        if row["label"] is not None:
+            self._selection += 1
+            self._file.write(_selection(row, self._selection, self._offset, header.path, header.nyquist_hz))
+
+    def close(self) -> None:
+        """Finish the file."""
+        self._file.close()
+
+
+class RecordingFilesWriter:
+    """A folder with one file per recording, in folders like those of the recordings.
+
+    Parameters
+    ----------
+    folder : path
+        To be created.
+    root : str
+        The folder that all recordings share.
+    """
+
+    ending = ""
+    first_line = ""
+
+    def __init__(self, folder: Path, root: str) -> None:
+        folder.mkdir(parents=True)
+        self._folder = folder
+        self._root = root
+        self._recording: str | None = None
+        self._file: TextIO | None = None
+        self._number = 0
+
+    def write(self, row: Mapping[str, Any]) -> None:
+        """Write one annotation; one without a label only tells of its recording."""
+        if row["audio_path"] != self._recording or self._file is None:
+            self.close()
+            self._recording, self._number = row["audio_path"], 0
+            self._file = _create(self._new_path(row["audio_path"]))
+            self._file.write(self.first_line)
+        if row["label"] is not None:
+            self._number += 1
+            self._file.write(self.line(row, self._number))
+
+    def line(self, row: Mapping[str, Any], number: int) -> str:
+        """Return the line of the recording's annotation of this number, from 1."""
+        raise NotImplementedError
+
+    def close(self) -> None:
+        """Finish the file that is open."""
+        if self._file is not None:
+            self._file.close()
+
+    def _new_path(self, audio_path: str) -> Path:
+        """Return the recording's file; the second of one stem (a.flac, a.wav) is named with its suffix."""
+        place = place_of(audio_path, self._root)
+        folder = self._folder / place.folder
+        folder.mkdir(parents=True, exist_ok=True)
+        path = folder / f"{Path(place.name).stem}{self.ending}"
+        number = 1
+        while path.exists():
+            again = "" if number == 1 else f".{number}"
+            path = folder / f"{place.name}{again}{self.ending}"
+            number += 1
+        return path
+
+
+class RavenWriter(RecordingFilesWriter):
+    """A Raven selection table per recording."""
+
+    ending = RAVEN_ENDING
+
+    def __init__(self, folder: Path, root: str) -> None:
+        super().__init__(folder, root)
+        self.first_line = _tabbed(*RAVEN_COLUMNS)
+
+    def line(self, row: Mapping[str, Any], number: int) -> str:
+        """Return a line of the table."""
+        header = read_header(row["audio_path"])
+        return _selection(row, number, 0.0, header.path, header.nyquist_hz)
+
+
+class AudacityWriter(RecordingFilesWriter):
+    """A file of Audacity labels per recording."""
+
+    ending = ".txt"
+
+    def line(self, row: Mapping[str, Any], number: int) -> str:
+        """Return start, end and label."""
+        return _tabbed(f"{row['start_seconds']:.6f}", f"{row['end_seconds']:.6f}", row["label"])
+
+
+class KaleidoscopeWriter:
+    """A CSV that Kaleidoscope opens: a row per annotation, offset and duration in seconds.
+
+    Parameters
+    ----------
+    path : path
+        File to be created.
+    root : str
+        The folder that all recordings share (``INDIR``).
+    """
+
+    def __init__(self, path: Path, root: str) -> None:
+        self._file = _create(path)
+        self._file.write(csv_line(KALEIDOSCOPE_COLUMNS))
+        self._root = root
+
+    def write(self, row: Mapping[str, Any]) -> None:
+        """Write one annotation; one without a label is left out."""
+        if row["label"] is None:
+            return
+        place = place_of(row["audio_path"], self._root)
+        start, end = row["start_seconds"], row["end_seconds"]
+        self._file.write(
+            csv_line(
+                [
+                    *(place.root, place.folder, place.name, _number(start), _number(end - start)),
+                    *(row["label"], row["scientific_name"], row["certainty"], _channel(row)),
+                ]
+            )
+        )
+
+    def close(self) -> None:
+        """Finish the file."""
+        self._file.close()
+
+
+def _selection(row: Mapping[str, Any], number: int, offset: float, path: str, nyquist_hz: float) -> str:
+    start, end = row["start_seconds"], row["end_seconds"]
+    return _tabbed(
+        *(number, "Spectrogram 1", _channel(row), _number(offset + start), _number(offset + end)),
+        *(_number(0.0), _number(nyquist_hz), row["label"], row["scientific_name"] or ""),
+        *("" if row["certainty"] is None else row["certainty"], _number(start), path),
+    )
+
+
+def _channel(row: Mapping[str, Any]) -> str:
+    return "1" if row["channel"] == "mix" else str(row["channel"])
+
+
+def _number(value: float) -> str:
+    """Return a number to the microsecond, always with a point."""
+    return repr(round(float(value), 6))
+
+
+def _tabbed(*values: object) -> str:
+    """Return a tab-separated line; tabs and line breaks within a value become spaces."""
+    return (
+        "\t".join(" ".join(re.split(r"[\t\x0a-\x0d\x1c-\x1e\x85\u2028\u2029]+", str(v))) for v in values)
+        + "\n"
+    )
+
+
+def _create(path: Path) -> TextIO:
+    return path.open("w", encoding="utf-8", errors="backslashreplace", newline="")

@@ -1,0 +1,64 @@
+"""Where recordings lie, and what their headers say: for formats that point back at them."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from NatureLM.errors import NatureLMError
+
+MODEL_NYQUIST_HZ = 24000.0
+"""Upper end of the bundled model's band, for recordings that are not at hand any more."""
+
+
+@dataclass(frozen=True)
+class Place:
+    """A recording's place: ``root / folder / name``, where ``root`` is shared by all of a run."""
+
+    root: str
+    folder: str
+    name: str
+
+
+@dataclass(frozen=True)
+class Header:
+    """What a recording's header says; ``duration_seconds`` is None where it cannot be read."""
+
+    path: str
+    nyquist_hz: float
+    duration_seconds: float | None
+
+
+def common_folder(audio_paths: Iterable[str]) -> str:
+    """Return the folder that all recordings lie in or beneath; empty where there is none."""
+    common: str | None = None
+    for audio_path in audio_paths:
+        folder = os.path.dirname(os.path.abspath(audio_path))
+        try:
+            common = folder if common is None else os.path.commonpath([common, folder])
+        except ValueError:  # two drives
+            return ""
+    return common or ""
+
+
+def place_of(audio_path: str, root: str) -> Place:
+    """Return where a recording lies beneath ``root``."""
+    folder, name = os.path.split(os.path.abspath(audio_path))
+    beneath = os.path.relpath(folder, root or Path(folder).anchor)
+    return Place(root, "" if beneath == os.curdir else beneath, name)
+
+
+@lru_cache(maxsize=1024)
+def read_header(audio_path: str) -> Header:
+    """Ask a recording for its sample rate and duration; where it cannot be read, take the model's band."""
+    from NatureLM.audio import probe
+
+    try:
+        info: Any = probe(audio_path)
+    except (NatureLMError, OSError, ValueError):
+        return Header(audio_path, MODEL_NYQUIST_HZ, None)
+    return Header(os.path.abspath(audio_path), info.sample_rate / 2, info.duration_seconds)

@@ -1,0 +1,34 @@
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from NatureLM.infer.writers.places import Header, Place, common_folder, place_of, read_header
+
+
+@pytest.fixture(autouse=True)
+def in_a_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+
+def test_recordings_lie_beneath_the_folder_that_they_share(tmp_path: Path) -> None:
+    paths = ["card1/june/a.wav", os.fspath(tmp_path / "card1" / "b.wav"), "card1/july/c.wav"]
+    root = common_folder(paths)
+    assert root == os.fspath(tmp_path / "card1")
+    assert place_of(paths[0], root) == Place(root, "june", "a.wav")
+    assert place_of(paths[1], root) == Place(root, "", "b.wav")
+
+
+def test_folders_that_share_nothing_are_named_from_the_top() -> None:
+    place = place_of(os.path.join(os.sep, "cards", "one", "a.wav"), "")
+    assert place == Place("", os.path.join("cards", "one"), "a.wav")
+    assert common_folder([]) == ""
+
+
+def test_header_of_a_recording_and_of_one_that_is_gone(make_noise: Callable[..., Path]) -> None:
+    path = make_noise("bat.wav", 0.5, sample_rate=192000)
+    assert read_header("bat.wav") == Header(os.fspath(path), 96000.0, 0.5)
+    assert read_header("gone.wav") == Header("gone.wav", 24000.0, None)
