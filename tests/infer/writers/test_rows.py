@@ -88,6 +88,7 @@ def test_captions_are_never_merged(answer: Callable[..., Answer]) -> None:
         ("Which species?", "None", None),
         ("Which species?", "none.", None),
         ("Which species?", "", None),
+        ("Is it male or female?", "I cannot tell from this model.", None),
         ("Caption the audio", "A frog calls.", "A frog calls."),
         ("Is it raining? Answer Yes or No.", "No", "No"),
         ("Is there a Great Tit in the audio?", "No.", None),

@@ -100,7 +100,7 @@ def _strength(row: Row) -> tuple[float, float]:
 
 
 def _is_absence(row: Row) -> bool:
-    """Whether an answer without species says that nothing is there, not what was asked for, or nothing."""
+    """Whether an answer without species says that something is not there, or that the model cannot tell."""
     words = str(row["output"] or "").strip(" .!\n").casefold()
     if words in ("", "none", UNKNOWN.strip(".").casefold()):
         return True
