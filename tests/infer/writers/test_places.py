@@ -32,3 +32,11 @@ def test_header_of_a_recording_and_of_one_that_is_gone(make_noise: Callable[...,
     path = make_noise("bat.wav", 0.5, sample_rate=192000)
     assert read_header("bat.wav") == Header(os.fspath(path), 96000.0, 0.5)
     assert read_header("gone.wav") == Header("gone.wav", 24000.0, None)
+
+
+def test_a_recording_that_was_replaced_is_asked_again(make_noise: Callable[..., Path]) -> None:
+    make_noise("bat.wav", 0.5, 192_000)
+    assert read_header("bat.wav").nyquist_hz == 96_000.0
+    make_noise("bat.wav", 2.0, 48_000)
+    again = read_header("bat.wav")
+    assert (again.nyquist_hz, again.duration_seconds) == (24_000.0, 2.0)

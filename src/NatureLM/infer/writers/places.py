@@ -7,7 +7,6 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
 
 from NatureLM.errors import NatureLMError
 
@@ -52,13 +51,21 @@ def place_of(audio_path: str, root: str) -> Place:
     return Place(root, "" if beneath == os.curdir else beneath, name)
 
 
-@lru_cache(maxsize=1024)
 def read_header(audio_path: str) -> Header:
     """Ask a recording for its sample rate and duration; where it cannot be read, take the model's band."""
-    from NatureLM.audio import probe
-
+    path = os.path.abspath(audio_path)
     try:
-        info: Any = probe(audio_path)
+        now = os.stat(path)
+        sample_rate, duration = _probed(path, now.st_size, now.st_mtime_ns)
     except (NatureLMError, OSError, ValueError):
         return Header(audio_path, MODEL_NYQUIST_HZ, None)
-    return Header(os.path.abspath(audio_path), info.sample_rate / 2, info.duration_seconds)
+    return Header(path, sample_rate / 2, duration)
+
+
+@lru_cache(maxsize=1024)
+def _probed(path: str, size: int, changed: int) -> tuple[int, float]:
+    """Return sample rate and duration of a file as it is now: a changed one is asked again."""
+    from NatureLM.audio import probe
+
+    info = probe(path)
+    return info.sample_rate, info.duration_seconds
