@@ -10,7 +10,7 @@ from rapidfuzz import fuzz, process
 from NatureLM.models.adapters.species_tokens import SpeciesTokensAdapter
 from NatureLM.models.concepts import Concept, ConceptType
 from NatureLM.training.answers import UNKNOWN, Request, answer, shown
-from NatureLM.training.tasks import FIXED_FORMS, FORMS, Example
+from NatureLM.training.tasks import FIXED_FORMS, FORMS, RANK_NOUNS, Example
 from NatureLM.training.wordings import expand, load_wordings
 
 EXPANSIONS = 3
@@ -44,7 +44,7 @@ class TemplateBaseline:
         self.single: list[tuple[str, str]] = []
         self.pairs: list[tuple[str, str]] = []
         for task, splits in load_wordings().items():
-            if task.startswith("follow") or task == "lead_ins":
+            if task.startswith("follow") or task in ("lead_ins", "two_other"):
                 continue
             kept = self.pairs if task.startswith("two_") else self.single
             for pattern in splits["train"]:
@@ -116,7 +116,8 @@ class TemplateBaseline:
             forms = ("scientific",) if scientific else ("common",)
         elif task.endswith("ranks"):
             ranks = [RANKS[word] for word in query.replace(",", " ").split() if word in RANKS]
-            forms = tuple(dict.fromkeys(ranks))[:2] or ("common",)
+            asked = list(dict.fromkeys(ranks))[:2]
+            forms = tuple(rank for rank in RANK_NOUNS if rank in asked) or ("common",)
         elif task == "either_kind":
             forms = ("kind",)
         elif task.endswith("scientific"):

@@ -31,7 +31,7 @@ from baseline import TemplateBaseline
 from NatureLM.models.adapters.species_tokens import SpeciesTokensAdapter
 from NatureLM.models.answering import AnswerSettings, Turn
 from NatureLM.models.naturelm import NatureLM
-from NatureLM.training.answers import NONE, PLACES, UNKNOWN
+from NatureLM.training.answers import NONE, PLACES, UNKNOWN, WELCOME
 from NatureLM.training.backgrounds import background_bank
 from NatureLM.training.batches import ExampleMaker
 from NatureLM.training.bundled import make_evidence, species_adapter
@@ -67,6 +67,7 @@ ANSWER_WORDS = frozenset(
     for text in (
         NONE,
         UNKNOWN,
+        WELCOME,
         "Yes No",
         "A recording of X, with Y and Z in the background.",
         "No animal species is heard, only X.",

@@ -110,8 +110,8 @@ def test_negations(model: NatureLM, two_birds: torch.Tensor, query: str, expecte
     [
         ("What are the common and scientific names of the focal species?", "Great Tit (Parus major)"),
         ("What are the common name and the family of the focal species?", "Great Tit (Paridae)"),
-        ("Is there a frog in the audio, and if so, which?", "Yes: Spring Peeper"),
-        ("Is there a mammal in the audio, and if so, which?", "No"),
+        ("Is there a frog in the audio, and if so, which?", "Spring Peeper"),
+        ("Is there a mammal in the audio, and if so, which?", "None"),
         ("How many species are in the audio, and which?", "3: Great Tit, Common Cuckoo, Spring Peeper"),
         (
             "List the species in the audio with common and scientific names.",

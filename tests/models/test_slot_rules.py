@@ -77,7 +77,7 @@ def test_after_a_tag_only_slots_with_such_a_name(rules: Rules) -> None:
     assert rules.follow("A recording of <common>", [PEEPER, ENGINE]) == {"<slot_2>"}
 
 
-def test_names_come_in_order_of_evidence_and_only_once(rules: Rules) -> None:
+def test_slots_come_in_order_of_evidence_and_only_once(rules: Rules) -> None:
     assert rules.follow("<common><slot_0>, <common>") == {"<slot_1>", "<slot_2>"}
     assert rules.follow("<common><slot_1>, <common>") == {"<slot_2>"}
     assert "<common>" not in rules.follow("<common><slot_2>, ")
@@ -85,12 +85,11 @@ def test_names_come_in_order_of_evidence_and_only_once(rules: Rules) -> None:
     assert "<sound>" not in rules.follow("<sound><slot_3> and ")
 
 
-def test_ranks_that_classes_share_are_named_once(rules: Rules) -> None:
-    assert rules.follow("<family><slot_0>, <family>") == {"<slot_2>"}
-    assert rules.follow("<kind><slot_0> and <kind>") == {"<slot_2>"}
-    assert rules.follow("<genus><slot_0>, <genus>") == {"<slot_1>", "<slot_2>"}
-    assert "<order>" not in rules.follow("<order><slot_0>, ", [TIT, CHICKADEE])
-    assert rules.follow("<order><slot_0>, <order><slot_2>") & {",", "Ġand", "Ġwith"} == {",", "Ġand", "Ġwith"}
+def test_ranks_are_given_of_each_class(rules: Rules) -> None:
+    # Two tits are of one family; the adapter writes it once.
+    assert rules.follow("<family><slot_0>, <family>") == {"<slot_1>", "<slot_2>"}
+    assert rules.follow("<kind><slot_1> and <kind>") == {"<slot_2>"}
+    assert "<order>" in rules.follow("<order><slot_0>, ", [TIT, CHICKADEE])
     assert "<order>" not in rules.follow("<order><slot_0>, <order><slot_2>, ")
 
 

@@ -219,7 +219,7 @@ def test_ties_keep_class_order(choose: Chooser, make_window: MakeWindow) -> None
         ("mammals", State.WEAK),
         ("engine", State.SOUND),
         ("gunshots", State.SOUND),
-        ("voice", State.WEAK),
+        ("speech", State.WEAK),
     ],
 )
 def test_what_the_evidence_says_of_a_question(

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 
+from NatureLM.models.adapters.species_tokens import FEATURES
 from NatureLM.models.answering import AnswerSettings
 from NatureLM.models.concepts import ConceptType
 from NatureLM.models.naturelm import NatureLM
@@ -16,7 +17,9 @@ from NatureLM.models.species_evidence import State
 from NatureLM.training.answers import Request
 from NatureLM.training.batches import (
     CLASS,
+    CONVERSATIONS,
     IGNORED,
+    PAIRS,
     ROW_COLUMNS,
     ExampleMaker,
     ExampleStream,
@@ -24,6 +27,7 @@ from NatureLM.training.batches import (
     encode_example,
 )
 from NatureLM.training.bundled import species_adapter
+from NatureLM.training.conversations import SECOND_QUESTION
 from NatureLM.training.evidence import BackgroundBank, EvidenceMaker
 from NatureLM.training.tasks import Example, Logits, TaskMaker
 from NatureLM.training.trainer import embed_batch
@@ -83,7 +87,7 @@ def test_rows_of_an_example(model_tasks: TaskMaker, model: NatureLM, window: Win
     assert rows[3:5].tolist() == [[CLASS, 0, 0, State.FOCAL, 0, 0], [CLASS, 1, 4, State.SOUND, 0, 0]]
     assert (rows[:, 0] == CLASS).sum() == 2
     sigmoid = 1 / (1 + np.exp(-3.0))
-    tit = [3 / 8, sigmoid, 0.5, 1, 1, 1, 1, 0, 0, 1, 0, 0]
+    tit = [3 / 8, sigmoid, 0.5, 1, 1, 1, 1, 0, 0, 1, 0, 0, 0]
     np.testing.assert_allclose(features[3], tit, atol=1e-6)
     assert features[4, :3] == pytest.approx([1.5 / 8, 1 / (1 + np.exp(-1.5)), 0.5])
     assert not np.delete(features, [3, 4], axis=0).any()
@@ -112,12 +116,12 @@ def test_rows_of_silence_are_text_alone(model_tasks: TaskMaker, model: NatureLM,
 def test_padding_labels_and_weights() -> None:
     def encoded(length: int, answer: list[int]) -> tuple[np.ndarray, np.ndarray, list[int]]:
         rows = np.full((length, ROW_COLUMNS), length, dtype=np.int64)
-        return rows, np.full((length, 12), 0.5, dtype=np.float32), answer
+        return rows, np.full((length, len(FEATURES)), 0.5, dtype=np.float32), answer
 
     batch = collate([encoded(4, [7, 8]), encoded(6, [9, 10, 11, 12]), encoded(1, [13])])
     assert batch.rows.shape == (3, 6, ROW_COLUMNS)
     assert batch.rows[:, :, 0].tolist() == [[4] * 4 + [0] * 2, [6] * 6, [1] + [0] * 5]
-    assert batch.features.sum(dim=(1, 2)).tolist() == [24.0, 36.0, 6.0]
+    assert batch.features.sum(dim=(1, 2)).tolist() == [0.5 * len(FEATURES) * length for length in (4, 6, 1)]
     assert batch.labels.tolist() == [
         [IGNORED, IGNORED, 7, 8, IGNORED, IGNORED],
         [IGNORED, IGNORED, 9, 10, 11, 12],
@@ -173,8 +177,10 @@ def test_an_example_is_embedded_alike_in_every_batch(examples: list[Example], mo
 def test_sorts_of_examples_come_in_their_shares(model_tasks: TaskMaker, window: Window) -> None:
     scenes = np.stack([window(HEARD), window({})])
     made = list(ExampleMaker(model_tasks).examples(scenes, 400, np.random.default_rng(2)))
-    assert sum(len(example.texts) > 1 for example in made) / 400 == pytest.approx(0.2, abs=0.06)
-    assert sum(len(example.windows) == 2 for example in made) / 400 == pytest.approx(0.12, abs=0.05)
+    assert sum(len(example.texts) > 1 for example in made) / 400 == pytest.approx(
+        CONVERSATIONS + SECOND_QUESTION * PAIRS, abs=0.06
+    )
+    assert sum(len(example.windows) == 2 for example in made) / 400 == pytest.approx(PAIRS, abs=0.05)
     assert len({example.task for example in made}) > 60
 
 

@@ -13,8 +13,16 @@ from NatureLM.models.answering import AnswerSettings
 from NatureLM.models.species import SpeciesTable
 from NatureLM.models.species_evidence import pooled_logits
 from NatureLM.models.vocabulary import MAX_SLOTS
-from NatureLM.training.answers import NONE, PLACES, UNKNOWN, Item, Request, Shown
-from NatureLM.training.conversations import ANAPHORA, ConversationMaker, PairMaker, Said, shared
+from NatureLM.training.answers import NONE, PLACES, UNKNOWN, WELCOME, Item, Request, Shown
+from NatureLM.training.conversations import (
+    ABOUT_NAMES,
+    ANAPHORA,
+    ConversationMaker,
+    PairMaker,
+    Said,
+    answer_text,
+    shared,
+)
 from NatureLM.training.tasks import Example, Logits, TaskMaker
 from NatureLM.training.wordings import load_wordings
 
@@ -59,9 +67,9 @@ REPLIES = [
     (BOTH_TITS, Request("follow_scientific"), "<scientific><slot_0>, <scientific><slot_2>"),
     (BOTH_TITS, Request("follow_common"), "<common><slot_0>, <common><slot_2>"),
     (BOTH_TITS, Request("follow_genus"), "<genus><slot_0>, <genus><slot_2>"),
-    (BOTH_TITS, Request("follow_family"), "<family><slot_0>"),
-    (BOTH_TITS, Request("follow_order"), "<order><slot_0>"),
-    (BOTH_TITS, Request("follow_kind"), "<kind><slot_0>"),
+    (BOTH_TITS, Request("follow_family"), "<family><slot_0>, <family><slot_2>"),
+    (BOTH_TITS, Request("follow_order"), "<order><slot_0>, <order><slot_2>"),
+    (BOTH_TITS, Request("follow_kind"), "<kind><slot_0>, <kind><slot_2>"),
     (GREAT_TIT, Request("follow_both"), "<common><slot_0> (<scientific><slot_0>)"),
     (BOTH_TITS, Request("follow_others"), "<scientific><slot_1>"),
     (GREAT_TIT, Request("follow_others"), "<common><slot_1>, <common><slot_2>"),
@@ -91,6 +99,7 @@ REPLIES = [
         "with <sound><slot_3> in the background.",
     ),
     (GREAT_TIT, Request("follow_outside"), UNKNOWN),
+    (GREAT_TIT, Request("follow_thanks"), WELCOME),
     (NOTHING, Request("follow_scientific"), NONE),
     (NOTHING, Request("follow_family"), NONE),
 ]
@@ -125,14 +134,15 @@ def conversations(maker: ConversationMaker, window: Window) -> list[Example]:
 
 @pytest.mark.parametrize(("said", "request_", "expected"), REPLIES)
 def test_replies(maker: ConversationMaker, said: Said, request_: Request, expected: str) -> None:
-    assert maker._reply(said, request_, SCENE) == (expected, request_)
+    new = SCENE.without(said.referents)
+    assert maker._reply(said, request_, SCENE, new) == (expected, request_)
 
 
 @pytest.mark.parametrize(("said", "request_", "expected", "then"), GOING_ON)
 def test_replies_that_stand_for_others(
     maker: ConversationMaker, said: Said, request_: Request, expected: str, then: str
 ) -> None:
-    reply, request = maker._reply(said, request_, SCENE)
+    reply, request = maker._reply(said, request_, SCENE, [])
     assert reply == expected
     assert request.task == then
     assert request.classes == request_.classes or then == "focal_common"
@@ -145,11 +155,11 @@ def test_every_follow_up_has_its_reply_here() -> None:
 
 def test_nothing_follows_the_weakest(maker: ConversationMaker) -> None:
     weakest = Said(Request("weakest_common"), "<common><slot_2>", (BLUE_TIT,), "common")
-    assert maker._reply(weakest, Request("follow_second"), SCENE)[0] == NONE
+    assert maker._reply(weakest, Request("follow_second"), SCENE, [])[0] == NONE
 
 
 def test_an_unknown_follow_up_is_beyond_the_model(maker: ConversationMaker) -> None:
-    assert maker._reply(GREAT_TIT, Request("follow_nonsense"), SCENE)[0] == UNKNOWN
+    assert maker._reply(GREAT_TIT, Request("follow_nonsense"), SCENE, [])[0] == UNKNOWN
 
 
 @pytest.mark.parametrize(
@@ -248,7 +258,7 @@ def test_held_out_conversations_use_held_out_words(
     maker = ConversationMaker(TaskMaker(adapter, table, split="held_out", noise=False))
     rng = np.random.default_rng(2)
     held_out = set(load_wordings()["follow_scientific"]["held_out"])
-    asked = [maker.example(window(HEARD), rng) for _ in range(100)]
+    asked = [maker.example(window(HEARD), rng) for _ in range(160)]
     last = [example.texts[-1] for example in asked if example.task == "follow_scientific"]
     assert len(last) > 3
     plain = [pattern for pattern in held_out if "[" not in pattern]
@@ -286,12 +296,57 @@ def test_half_of_the_pairs_share_species(pairs: list[Example]) -> None:
 
 
 def test_every_question_about_two_recordings_is_asked(pairs: list[Example]) -> None:
-    assert {example.task for example in pairs} == {
-        task for task in load_wordings() if task.startswith("two_")
-    }
+    two = {task for task in load_wordings() if task.startswith("two_")}
+    assert {example.task for example in pairs} == two | set(ABOUT_NAMES)
     for example in pairs:
-        assert not re.search(r"[{}\[\]|<]", example.texts[0]), example.texts
-        assert example.texts[0] == example.texts[0].lower()
+        for question in example.texts[::2]:
+            assert not re.search(r"[{}\[\]|<]", question), example.texts
+            assert question == question.lower()
+
+
+def test_later_questions_about_two_recordings(plain_tasks: TaskMaker, pairs: list[Example]) -> None:
+    later = [example for example in pairs if len(example.texts) == 3]
+    assert len(later) / len(pairs) == pytest.approx(0.35, abs=0.08)
+    for example in later:
+        before = example.texts[1]
+        assert before and "<" not in before
+        match example.task:
+            case "two_other":
+                # The same question about the recording that was not named.
+                other = ("second", "first")[example.request.recording]
+                assert other in example.texts[0]
+                assert {int(slot) // MAX_SLOTS for _, slot in NAME.findall(example.answer)} <= {
+                    example.request.recording
+                }
+            case "follow_scientific":
+                heard = [item for items in example.context.content.evidence for item in items]
+                said = {
+                    TABLE[item.class_index].scientific_name
+                    for item in heard
+                    if TABLE[item.class_index].common_name in before and TABLE[item.class_index].is_animal
+                }
+                assert set(answer_text(plain_tasks, example).split(", ")) == said
+            case task:
+                assert task not in ABOUT_NAMES or example.answer.startswith(f"<{task.split('_')[1]}>")
+
+
+def test_thanks_are_answered_and_nothing_refers_back_to_them(
+    maker: ConversationMaker, conversations: list[Example]
+) -> None:
+    thanked = [example for example in conversations if example.task == "follow_thanks"]
+    assert thanked and all(example.answer == WELCOME for example in thanked)
+    assert set(maker._possible(Said(Request("follow_thanks"), WELCOME, (), "common"))) == {"follow_outside"}
+
+
+def test_others_are_those_that_no_answer_has_named(conversations: list[Example]) -> None:
+    others = [example for example in conversations if example.task == "follow_others"]
+    assert len(others) > 5
+    for example in others:
+        evidence = example.context.content.evidence[0]
+        answered = " ".join(example.texts[1::2])
+        for _, slot in NAME.findall(example.answer):
+            species = TABLE[evidence[int(slot)].class_index]
+            assert species.common_name not in answered and species.scientific_name not in answered
 
 
 def test_the_recording_asked_about_is_the_one_named(pairs: list[Example]) -> None:
@@ -300,7 +355,7 @@ def test_the_recording_asked_about_is_the_one_named(pairs: list[Example]) -> Non
     for example in pairs:
         if example.task in asked:
             recording = example.request.recording
-            assert ("first", "second")[recording] in example.texts[0]
+            assert ("first", "second")[recording] in example.texts[-1]
             seen.add(recording)
             slots = [int(slot) // MAX_SLOTS for _, slot in NAME.findall(example.answer)]
             assert set(slots) <= {recording}

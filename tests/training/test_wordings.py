@@ -53,6 +53,9 @@ ONE_OF: dict[str, list[frozenset[str]]] = {
 }
 """For each task the sets of placeholders of which every wording holds one or more; others have none."""
 
+OF_A_KIND = ("focal_both", "focal_genus", "focal_family", "focal_order", "focal_scientific")
+"""Tasks of which some wordings ask about a kind of animals."""
+
 PUBLISHED = [
     ("caption_plain", "Caption the audio."),
     ("caption_common", "Caption the audio, using the common name for any animal species."),
@@ -93,7 +96,7 @@ def test_every_task_has_patterns_and_no_others_are_there() -> None:
     own = set(TASK_SHARES) - set(BORROWED_WORDINGS) - {"is_unknown"}
     turns = {task for task in ASKED if task.startswith(("follow_", "two_"))}
     assert set(ASKED) == own | turns | {"lead_ins"}
-    assert len(turns) == 20 + 18
+    assert len(turns) == 21 + 19
     borrowed = {source for sources in BORROWED_WORDINGS.values() for source in sources}
     assert borrowed | set(UNKNOWN_SUBJECTS) <= set(ASKED)
 
@@ -124,11 +127,17 @@ def test_patterns_are_clean_text(task: str) -> None:
 @pytest.mark.parametrize("task", ASKED)
 def test_placeholders(task: str) -> None:
     needed = ONE_OF.get(task, [])
-    allowed = frozenset[str]().union(*needed)
+    allowed = frozenset[str]().union(*needed) | (KIND if task in OF_A_KIND else frozenset())
     for text in all_texts(task):
         found = set(re.findall(r"\{[^{}]*\}", text))
         assert found <= allowed, text
         assert all(found & placeholders for placeholders in needed), text
+
+
+@pytest.mark.parametrize("task", OF_A_KIND)
+def test_names_of_a_kind_are_asked_for_too(task: str) -> None:
+    of_a_kind = [text for text in all_texts(task) if "kind}" in text]
+    assert 30 <= len(of_a_kind) < len(all_texts(task)) / 2
 
 
 def test_no_text_is_two_tasks_about_one_recording() -> None:

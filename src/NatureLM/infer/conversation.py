@@ -21,9 +21,6 @@ if TYPE_CHECKING:
 class Conversation:
     """Questions about the same sound, each of which may refer to what was said before.
 
-    Questions about two recordings stand by themselves: the bundled model was not trained on later ones that
-    refer back.
-
     Made by :meth:`NatureLM.infer.Pipeline.conversation`; the sound is encoded once.
 
     Attributes
@@ -56,8 +53,7 @@ class Conversation:
             If the question is empty, or it or the conversation is longer than the model can read.
         """
         self.model.check_query(query, recordings=len(self.features))
-        earlier = self.turns if len(self.features) == 1 else []
-        (answer,) = self.model.answer([self.features], [query], self.settings, [earlier])
+        (answer,) = self.model.answer([self.features], [query], self.settings, [self.turns])
         self.turns.append(Turn(query, answer.text))
         return answer
 

@@ -63,7 +63,7 @@ EVERYDAY_NOUNS = frozenset({
 SOUND_PHRASES = {
     "engine noise": ("engine", "motor", "engine sound", "motor noise"),
     "siren": ("police siren",),
-    "human voice": ("voice", "human speech", "speech", "people talking", "people speaking"),
+    "human voice": ("human speech", "speech", "people talking", "people speaking"),
     "gunshots": ("gunshot", "gun", "gunfire", "gun shot"),
     "fireworks": ("firework",),
     "power tools": ("power tool",),

@@ -11,7 +11,8 @@ language model would rather write:
 - a plain list that has named the four strongest (more than anybody asks for by number) names all;
 - elsewhere only the words that the model's config lists as those of its answers.
 
-So a name is never invented, garbled, repeated or paired with another's.
+So a name is never invented, garbled or paired with another's. Two species of a list may share a genus,
+family, order or kind; whoever writes the names out leaves the second out.
 """
 
 from __future__ import annotations
@@ -211,10 +212,4 @@ class SlotRules(LogitsProcessor):
         if written.between in self.same_class:
             again = (form, last) in written.given
             return [item.slot for item in named if item.slot == last and form in item.names and not again]
-        names = {item.slot: item.names for item in named}
-        given = {(slot // MAX_SLOTS, names[slot].get(form)) for past, slot in written.given if past == form}
-        return [
-            item.slot
-            for item in named
-            if form in item.names and item.slot > last and (item.recording, item.names[form]) not in given
-        ]
+        return [item.slot for item in named if form in item.names and item.slot > last]

@@ -89,7 +89,12 @@ def pooled_logits(logits: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
     """
     if len(logits) < 2:
         return logits[0]
-    return np.partition(logits, -2, axis=0)[-2:].mean(axis=0)
+    # Many times as fast as sorting: there are thousands of classes, but few segments.
+    largest, second = np.maximum(logits[0], logits[1]), np.minimum(logits[0], logits[1])
+    for segment in logits[2:]:
+        second = np.maximum(second, np.minimum(largest, segment))
+        largest = np.maximum(largest, segment)
+    return (largest + second) / 2
 
 
 def choose_classes(

@@ -15,6 +15,7 @@ from NatureLM.models.species_evidence import MAX_ANIMALS
 from NatureLM.models.vocabulary import FIELD_TAGS, MAX_SLOTS, SLOTS, UNKNOWN
 
 NONE = "None"
+WELCOME = "You are welcome."
 PLACES = ("The first.", "The second.", "Both.", "Neither.", "Both alike.")
 
 Forms = tuple[str, ...]
@@ -59,11 +60,6 @@ class Item:
         """Return the class as an answer writes it: ``<common><slot_0> (<family><slot_0>)``."""
         names = [f"{FIELD_TAGS[form]}{SLOTS[self.slot]}" for form in forms]
         return names[0] + (f" ({', '.join(names[1:])})" if len(names) > 1 else "")
-
-    def name(self, form: str) -> str:
-        """Return the class's name in one form."""
-        attribute = {"common": "common_name", "sound": "common_name", "scientific": "scientific_name"}
-        return str(getattr(self.species, attribute.get(form, form)))
 
 
 @dataclass(frozen=True)
@@ -110,11 +106,8 @@ def joined(parts: Sequence[str]) -> str:
 
 
 def named(items: Sequence[Item], forms: Forms) -> str:
-    """Return items as a list without repeats, or None."""
-    first: dict[str, Item] = {}
-    for item in items:
-        first.setdefault(item.name(forms[0]), item)
-    return ", ".join(item.written(forms) for item in first.values()) or NONE
+    """Return items as a list, or None; a name that comes twice is written once by the program."""
+    return ", ".join(item.written(forms) for item in items) or NONE
 
 
 def yes_or_no(yes: bool) -> str:
@@ -163,7 +156,7 @@ def answer(request: Request, recordings: Sequence[Shown]) -> str:
             return named(animals[1:], forms)
         case "others_than_species":
             return named(recording.without(request.classes), forms)
-        case "list_common_of_kind" | "list_of_rank" | "which_of":
+        case "list_common_of_kind" | "list_of_rank" | "which_of" | "yes_which_kind":
             return named(meant, forms)
         case "is_species" | "is_kind" | "is_group" | "is_rank" | "is_sound":
             return yes_or_no(request.heard)
@@ -173,10 +166,8 @@ def answer(request: Request, recordings: Sequence[Shown]) -> str:
             return yes_or_no(bool(animals))
         case "no_animal":
             return yes_or_no(not animals)
-        case "yes_which_kind":
-            return f"Yes: {named(meant, forms)}" if meant else "No"
         case "yes_which_animal":
-            return f"Yes: {named(animals, forms)}" if animals else "No"
+            return named(animals, forms)
         case "count_species":
             return str(len(animals))
         case "count_kind":
@@ -188,7 +179,7 @@ def answer(request: Request, recordings: Sequence[Shown]) -> str:
     if request.task.startswith("caption"):
         return caption_of(recording, forms)
     if request.task.startswith("focal"):
-        return named(animals[:1], forms)
+        return named(meant[:1] if request.classes else animals[:1], forms)
     assert request.task.startswith("list"), request.task
     return named(animals, forms)
 
@@ -213,7 +204,7 @@ def answer_about_two(request: Request, recordings: Sequence[Shown]) -> str:
         case "two_only":
             return named(asked.without(other.classes), forms)
         case "two_all":
-            return named([*first.animals, *second.without(first.classes)], forms)
+            return named([*first.animals, *second.animals], forms)
         case "two_count_all":
             return str(len(first.classes | second.classes))
         case "two_count":
@@ -229,7 +220,8 @@ def answer_about_two(request: Request, recordings: Sequence[Shown]) -> str:
         case "two_caption":
             return caption_of(asked, forms)
         case "two_focal_each":
-            return ", ".join(named(recording.animals[:1], forms) for recording in recordings)
+            each = [named(recording.animals[:1], forms) for recording in recordings]
+            return f"The first: {each[0]}. The second: {each[1]}."
     assert request.task == "two_outside", request.task
     return UNKNOWN
 
@@ -241,9 +233,19 @@ def answer_forms() -> list[str]:
     animal = f"{common} ({scientific})"
     listed = [
         f"{animal}, {animal}",
-        f"Yes: {animal}",
         f"2: {animal}",
         f"{animal} {animal}",
-        f"None, {animal}",
+        f"The first: {common}. The second: {common}.",
+        "The first: None. The second: None.",
     ]
-    return [NONE, UNKNOWN, "Yes", "No", *captions, *listed, *PLACES, *map(str, range(2 * MAX_ANIMALS + 1))]
+    return [
+        NONE,
+        UNKNOWN,
+        WELCOME,
+        "Yes",
+        "No",
+        *captions,
+        *listed,
+        *PLACES,
+        *map(str, range(2 * MAX_ANIMALS + 1)),
+    ]

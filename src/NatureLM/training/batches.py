@@ -15,10 +15,10 @@ from NatureLM.training.conversations import ConversationMaker, PairMaker
 from NatureLM.training.evidence import EvidenceMaker
 from NatureLM.training.tasks import Example, TaskMaker
 
-CONVERSATIONS = 0.2
+CONVERSATIONS = 0.26
 """Share of examples that are later turns of conversations."""
 
-PAIRS = 0.12
+PAIRS = 0.14
 """Share of examples that are about two recordings."""
 
 LOUD = 1.0
@@ -44,7 +44,7 @@ class Batch:
     ----------
     rows : int64 [batch, length, 6]
         Columns as in ``ROW_COLUMNS``.
-    features : float32 [batch, length, 12]
+    features : float32 [batch, length, 13]
         Those of the classes; zero for text.
     labels : int64 [batch, length]
         The token that should follow, or -100.

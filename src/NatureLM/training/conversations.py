@@ -8,9 +8,22 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from NatureLM.models.adapters.base import PromptContext
+from NatureLM.models.adapters.species_tokens import NAMED_BEFORE, NAMED_LAST, SpeciesTokens
 from NatureLM.models.answering import AnswerSettings
 from NatureLM.models.vocabulary import FIELD_TAGS, SLOTS
-from NatureLM.training.answers import NONE, Request, Shown, answer, caption_of, named, shown, yes_or_no
+from NatureLM.training.answers import (
+    NONE,
+    WELCOME,
+    Item,
+    Request,
+    Shown,
+    answer,
+    caption_of,
+    named,
+    shown,
+    yes_or_no,
+)
 from NatureLM.training.tasks import SUBJECT, Example, Heard, Logits, TaskMaker
 from NatureLM.training.wordings import load_wordings
 
@@ -42,6 +55,24 @@ FIRST_TURNS = {
     "non_animal": 0.5,
 }
 """How often each task opens a conversation, relative to the others."""
+
+SECOND_QUESTION = 0.35
+"""Share of questions about two recordings that come after another."""
+
+OTHER_RECORDING = (
+    "two_focal_common",
+    "two_focal_scientific",
+    "two_list_common",
+    "two_list_scientific",
+    "two_count",
+    "two_is_species",
+    "two_is_kind",
+    "two_caption",
+)
+"""Questions about one of two recordings, after which "And the other?" makes sense."""
+
+ABOUT_NAMES = ("follow_scientific", "follow_common", "follow_genus", "follow_family", "follow_order")
+"""Elliptical questions that also follow an answer about two recordings that names species."""
 
 TWO_RECORDINGS_SHARED = 0.5
 """Share of pairs of recordings whose second holds some of the species of the first."""
@@ -80,11 +111,9 @@ class ConversationMaker:
     def __init__(self, tasks: TaskMaker) -> None:
         self.tasks = tasks
         self.table = tasks.table
-        wordings = load_wordings()
         self.openings = [task for task in FIRST_TURNS if task in tasks.tasks]
         shares = np.array([FIRST_TURNS[task] for task in self.openings])
         self.shares = shares / shares.sum()
-        self.lead_ins = wordings["lead_ins"]["train"]
 
     def example(
         self, logits: Logits, rng: np.random.Generator, settings: AnswerSettings | None = None
@@ -97,10 +126,10 @@ class ConversationMaker:
         example = self.tasks.finished(task, [query], request, [logits], settings)
         for _ in range(int(rng.choice([1, 1, 2, 3]))):
             said = self._said(example)
-            texts = [*example.texts, self._text(example)]
+            texts = [*example.texts, answer_text(self.tasks, example)]
             if rng.random() < FULL_QUESTION:
                 task, query, request = self._full_question(heard, settings, rng)
-                texts = [*texts, self._led_in(query, rng)]
+                texts = [*texts, led_in(query, rng)]
                 example = self.tasks.finished(f"then_{task}", texts, request, [logits], settings)
                 continue
             example = self._follow(said, texts, heard, [logits], settings, rng)
@@ -116,12 +145,6 @@ class ConversationMaker:
             unclear = not task.startswith("outside") and ANAPHORA.search(query)
             if not unclear and len(query.split()) > 3:
                 return task, query, request
-
-    def _text(self, example: Example) -> str:
-        """Return an example's answer as the user reads it."""
-        adapter = self.tasks.adapter
-        ids = adapter.tokenizer.encode(example.answer, add_special_tokens=False)
-        return adapter.text(example.context, ids)
 
     def _said(self, example: Example) -> Said:
         """Return what an example's answer said."""
@@ -139,15 +162,12 @@ class ConversationMaker:
             referents = dict.fromkeys(example.request.classes)
         return Said(example.request, example.answer, tuple(referents), form)
 
-    def _led_in(self, query: str, rng: np.random.Generator) -> str:
-        if rng.random() < 0.3:
-            return self.lead_ins[int(rng.integers(len(self.lead_ins)))].strip() + " " + query
-        return query
-
     def _possible(self, said: Said) -> dict[str, float]:
         """Return which elliptical questions make sense after an answer, with their shares."""
-        possible = {"follow_outside": 1.0, "follow_repeat": 0.7}
+        possible = {"follow_outside": 1.0, "follow_repeat": 0.7, "follow_thanks": 0.25}
         asked = said.request.task
+        if said.answer == WELCOME:
+            return {"follow_outside": 1.0}
         if said.answer in ("Yes", "No") and asked in ("is_species", "is_group", "is_kind"):
             possible |= {"follow_what_about_species": 2.5, "follow_what_about_kind": 2.0}
         named_species = bool(said.referents) and not asked.startswith(
@@ -158,7 +178,6 @@ class ConversationMaker:
                 "follow_scientific": 0.7,
                 "follow_common": 0.4,
                 "follow_family": 0.5,
-                "follow_others": 0.5,
             }
         if named_species and (said.answer == "Yes" or "<" in said.answer):
             possible |= {
@@ -171,8 +190,9 @@ class ConversationMaker:
                 "follow_kind": 1.2,
                 "follow_is_species": 1.0,
             }
+            possible["follow_others"] = 1.5
             if said.answer != "Yes":
-                possible |= {"follow_others": 1.5, "follow_count": 0.8}
+                possible["follow_count"] = 0.8
                 if len(said.referents) > 1:
                     possible |= {"follow_of_kind": 1.2, "follow_first": 1.0}
                 else:
@@ -200,15 +220,23 @@ class ConversationMaker:
         if SUBJECT.search(wording):
             among = said.referents if task == "follow_is_species" else ()
             wording, classes = tasks.fill_subject(wording, heard, settings, rng, among)
-        query = self._led_in(wording, rng).lower()
+        query = wording.lower() if task == "follow_thanks" else led_in(wording, rng).lower()
         context = tasks.adapter.context(windows, [*texts, query], settings)
         recording = shown(context, self.table)[0]
         request = tasks.request(task, classes, heard)
-        reply, request = self._reply(said, request, recording)
+        last, ever = slots_with(context, NAMED_LAST), slots_with(context, NAMED_BEFORE)
+        named_last = tuple(item.species.class_index for item in recording.animals if item.slot in last)
+        new = [item for item in recording.animals if item.slot not in ever]
+        reply, request = self._reply(replace(said, referents=named_last), request, recording, new)
         return Example(task, [*texts, query], reply, context, list(windows), request)
 
-    def _reply(self, said: Said, request: Request, recording: Shown) -> tuple[str, Request]:
-        """Return the answer to an elliptical question, and the request that a next turn goes on from."""
+    def _reply(
+        self, said: Said, request: Request, recording: Shown, new: Sequence[Item]
+    ) -> tuple[str, Request]:
+        """Return the answer to an elliptical question, and the request that a next turn goes on from.
+
+        ``new`` are the animals that no answer has named yet.
+        """
         named_before = recording.of(said.referents)
         forms = (said.form,)
         match request.task:
@@ -219,7 +247,9 @@ class ConversationMaker:
             case "follow_both":
                 return named(named_before, ("common", "scientific")), request
             case "follow_others":
-                return named(recording.without(said.referents), forms), request
+                return named(new, forms), request
+            case "follow_thanks":
+                return WELCOME, request
             case "follow_count":
                 return str(len(named_before)), request
             case "follow_of_kind":
@@ -247,12 +277,11 @@ class ConversationMaker:
 
 
 class PairMaker:
-    """Makes questions about two recordings."""
+    """Makes questions about two recordings, some of which come after another."""
 
     def __init__(self, tasks: TaskMaker) -> None:
         self.tasks = tasks
-        wordings = load_wordings()
-        self.names = [task for task in wordings if task.startswith("two_")]
+        self.names = [task for task in load_wordings() if task.startswith("two_") and task != "two_other"]
 
     def example(
         self,
@@ -261,13 +290,56 @@ class PairMaker:
         rng: np.random.Generator,
         settings: AnswerSettings | None = None,
     ) -> Example:
-        """Make a question about two windows; the second may be given species of the first."""
+        """Make a conversation about two windows; the second may be given species of the first."""
         tasks = self.tasks
         settings = settings or tasks.settings(rng)
         windows = [first, second]
         if rng.random() < TWO_RECORDINGS_SHARED:
             windows[1] = shared(first, second, tasks.hear(first, settings).passing, rng)
         heard = [tasks.hear(window, settings) for window in windows]
+        task, query, request = self._question(heard, settings, rng)
+        example = tasks.finished(task, [query], request, windows, settings)
+        if rng.random() >= SECOND_QUESTION:
+            return example
+        texts = [query, answer_text(tasks, example)]
+        if "<common>" in example.answer and rng.random() < 0.4:
+            return self._about_names(texts, windows, settings, rng)
+        if task in OTHER_RECORDING and rng.random() < 0.5:
+            query = led_in(tasks.wording("two_other", rng), rng).lower()
+            request = replace(request, recording=1 - request.recording)
+            return replace(
+                tasks.finished(task, [*texts, query], request, windows, settings), task="two_other"
+            )
+        while True:
+            task, query, request = self._question(heard, settings, rng)
+            if len(query.split()) > 3:
+                return tasks.finished(task, [*texts, led_in(query, rng)], request, windows, settings)
+
+    def _about_names(
+        self,
+        texts: list[str],
+        windows: Sequence[Logits],
+        settings: AnswerSettings,
+        rng: np.random.Generator,
+    ) -> Example:
+        """Ask for another name of the species that an answer named."""
+        tasks = self.tasks
+        task = ABOUT_NAMES[int(rng.integers(len(ABOUT_NAMES)))]
+        query = led_in(tasks.wording(task, rng), rng).lower()
+        context = tasks.adapter.context(windows, [*texts, query], settings)
+        last = slots_with(context, NAMED_LAST)
+        items = [item for recording in shown(context, tasks.table) for item in recording.animals]
+        again = [item for item in items if item.slot in last]
+        form = task.split("_")[1]
+        return Example(
+            task, [*texts, query], named(again, (form,)), context, list(windows), Request(task, (form,))
+        )
+
+    def _question(
+        self, heard: Sequence[Heard], settings: AnswerSettings, rng: np.random.Generator
+    ) -> tuple[str, str, Request]:
+        """Draw a question about two recordings; return its task, it in lower case, and what it asks for."""
+        tasks = self.tasks
         task = self.names[int(rng.integers(len(self.names)))]
         recording = int(rng.integers(2))
         wording = tasks.wording(task, rng, outside=task == "two_outside")
@@ -279,7 +351,27 @@ class PairMaker:
         request = tasks.request(task, classes, heard[recording], recording)
         if task.endswith("scientific"):
             request = replace(request, forms=("scientific",))
-        return tasks.finished(task, [wording.lower()], request, windows, settings)
+        return task, wording.lower(), request
+
+
+def answer_text(tasks: TaskMaker, example: Example) -> str:
+    """Return an example's answer as the user reads it."""
+    adapter = tasks.adapter
+    return adapter.text(example.context, adapter.tokenizer.encode(example.answer, add_special_tokens=False))
+
+
+def slots_with(context: PromptContext, feature: int) -> set[int]:
+    """Return the slots whose class has a feature (of those that are there or not)."""
+    content: SpeciesTokens = context.content
+    return set(content.classes[content.features[:, feature] > 0, 0].tolist())
+
+
+def led_in(query: str, rng: np.random.Generator) -> str:
+    """Return a later question, sometimes with a word of reaction before it."""
+    if rng.random() < 0.3:
+        lead_ins = load_wordings()["lead_ins"]["train"]
+        return lead_ins[int(rng.integers(len(lead_ins)))].strip() + " " + query
+    return query
 
 
 def shared(first: Logits, second: Logits, passing: Sequence[int], rng: np.random.Generator) -> Logits:

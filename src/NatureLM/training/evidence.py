@@ -49,14 +49,14 @@ class Draw:
     Attributes
     ----------
     count_shares : tuple of float
-        Share of windows with 0, 1, 2, ... implanted classes.
+        Share of windows with 0, 1, 2, ... implanted classes, many of which stay below the floor.
     sound_share : float
         Share of implants that are no animals, beside those that chance brings.
     rare_share : float
         Share of the other implants that are frogs, insects or mammals, likewise.
     """
 
-    count_shares: tuple[float, ...] = (0.16, 0.22, 0.18, 0.14, 0.12, 0.10, 0.08)
+    count_shares: tuple[float, ...] = (0.09, 0.17, 0.16, 0.14, 0.12, 0.1, 0.09, 0.08, 0.05)
     sound_share: float = 0.1
     rare_share: float = 0.2
 
@@ -143,7 +143,7 @@ class EvidenceMaker:
         if not len(windows):
             return
         segments = embeddings.shape[1]
-        heard = rng.random((len(windows), segments)) < rng.uniform(0.25, 1.0, size=(len(windows), 1))
+        heard = rng.random((len(windows), segments)) < rng.uniform(0.4, 1.0, size=(len(windows), 1))
         heard[np.arange(len(windows)), rng.integers(segments, size=len(windows))] = True
         rows, places = np.nonzero(heard)
         drop = rng.exponential(1.0, size=len(rows)).astype(np.float32)

@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -39,14 +39,14 @@ from NatureLM.training.wordings import Split, draw, load_things, load_wordings
 Logits = npt.NDArray[np.float32]
 
 TASK_SHARES = {
-    "focal_common": 6.0,
+    "focal_common": 6.5,
     "focal_common_of_kind": 2.5,
     "focal_scientific": 3.5,
-    "focal_both": 2.5,
+    "focal_both": 3.0,
     "focal_genus": 2.0,
     "focal_family": 2.0,
     "focal_order": 2.0,
-    "focal_ranks": 2.5,
+    "focal_ranks": 3.0,
     "focal_taxonomic": 1.5,
     "focal_kind": 2.5,
     "second_common": 1.5,
@@ -54,18 +54,18 @@ TASK_SHARES = {
     "list_common": 6.0,
     "list_common_of_kind": 3.0,
     "list_scientific": 3.5,
-    "list_both": 2.0,
-    "list_genus": 1.5,
-    "list_family": 1.5,
-    "list_order": 1.5,
+    "list_both": 2.8,
+    "list_genus": 2.0,
+    "list_family": 2.2,
+    "list_order": 2.0,
     "list_kind": 2.0,
-    "list_ranks": 2.0,
+    "list_ranks": 2.5,
     "list_of_rank": 2.0,
     "top_species": 2.0,
     "others_common": 2.0,
     "others_than_species": 2.0,
     "caption_plain": 4.0,
-    "caption_common": 2.0,
+    "caption_common": 2.4,
     "caption_scientific": 2.5,
     "which_of": 4.0,
     "focal_of": 3.5,
@@ -84,13 +84,13 @@ TASK_SHARES = {
     "no_animal": 2.0,
     "yes_which_kind": 2.0,
     "yes_which_animal": 2.0,
-    "count_species": 2.5,
+    "count_species": 3.2,
     "count_kind": 2.0,
     "count_which": 2.0,
-    "non_animal": 3.0,
-    "outside_knowledge": 9.0,
-    "outside_species": 4.0,
-    "outside_kind": 2.5,
+    "non_animal": 3.3,
+    "outside_knowledge": 9.5,
+    "outside_species": 5.5,
+    "outside_kind": 4.0,
 }
 """How often each question about one recording is drawn, relative to the others."""
 
@@ -310,7 +310,8 @@ class TaskMaker:
             second = str(rng.choice([rank for rank in RANK_NOUNS if rank != first]))
             nouns = [str(rng.choice(RANK_NOUNS[rank])) for rank in (first, second)]
             filled = wording.replace("{first}", nouns[0]).replace("{second}", nouns[1])
-            return filled, Request(task, (first, second))
+            # One order of names whatever the question's, as tables have it.
+            return filled, Request(task, tuple(rank for rank in RANK_NOUNS if rank in (first, second)))
         if task in ("is_rank", "list_of_rank"):
             taxon, classes = self.draw_taxon(heard, rng)
             return wording.replace("{taxon}", taxon), self.request(task, classes, heard)
@@ -328,14 +329,15 @@ class TaskMaker:
         if task in ("is_group", "no_group"):
             group = self.draw_group(heard, settings, rng)
             return fill_name(wording, group), self.request(task, self.adapter.finder.groups[group], heard)
-        if SUBJECT.search(wording):
-            filled, classes = self.fill_subject(wording, heard, settings, rng)
-            return filled, self.request(task, classes, heard)
         if task == "top_species":
             number = int(rng.integers(2, 4))
             return wording.replace("{n}", ("two", "three")[number - 2]), Request(task, number=number)
         form = task.split("_")[1]
-        return wording, Request(task, FIXED_FORMS.get(form, (form if form in FORMS else "common",)))
+        request = Request(task, FIXED_FORMS.get(form, (form if form in FORMS else "common",)))
+        if SUBJECT.search(wording):
+            wording, classes = self.fill_subject(wording, heard, settings, rng)
+            request = replace(self.request(task, classes, heard), forms=request.forms)
+        return wording, request
 
     def fill_subject(
         self,

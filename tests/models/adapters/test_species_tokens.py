@@ -110,10 +110,45 @@ def test_what_the_question_and_the_last_answer_speak_of(
     assert followed["of a group in the question"] == [0, 0, 0, 1, 0]
     assert followed["named in the last answer"] == [1, 0, 1, 0, 0]
 
-    # Of the turns before the last answer nothing is told by features.
+    assert followed["named in any answer"] == [1, 0, 1, 0, 0]
+
     earlier = features(context(adapter, [window], "any owls?", "Boreal Owl", "and?", "None", "what else?"))
     for name in ("named in the question", "of a group in the question", "named in the last answer"):
         assert earlier[name] == [0, 0, 0, 0, 0]
+    assert earlier["named in any answer"] == [0, 1, 0, 0, 0]
+
+
+@pytest.mark.parametrize(
+    ("question", "answer", "expected"),
+    [
+        ("is there a mallard?", "Yes", [0, 0, 1]),
+        ("is there a mallard?", "No", [0, 0, 0]),
+        ("is there a bird?", "Yes", [0, 0, 0]),
+        ("a mallard or a great tit?", " yes ", [1, 0, 1]),
+    ],
+)
+def test_a_yes_names_the_species_that_was_asked_about(
+    adapter: SpeciesTokensAdapter, make_window: MakeWindow, question: str, answer: str, expected: list[int]
+) -> None:
+    window = make_window(Great_Tit=5.0, Boreal_Owl=4.0, Mallard=3.0)
+    described = features(context(adapter, [window], question, answer, "who else?"))
+    assert described["named in the last answer"] == described["named in any answer"] == expected
+
+
+@pytest.mark.parametrize(
+    ("earlier", "expected"),
+    [
+        ("Great Tit, Willow Tit", [1, 1, 0]),
+        ("Willow Tit", [0, 1, 0]),
+        ("Eurasian Blackbird", [1, 0, 0]),  # no bird of the family was named: its strongest is meant
+    ],
+)
+def test_a_rank_means_those_of_its_classes_that_were_named_before(
+    adapter: SpeciesTokensAdapter, make_window: MakeWindow, earlier: str, expected: list[int]
+) -> None:
+    window = make_window(Great_Tit=5.0, Willow_Tit=4.0, Eurasian_Blackbird=3.0)
+    described = context(adapter, [window], "which birds?", earlier, "and families?", "Paridae", "in latin?")
+    assert features(described)["named in the last answer"] == expected
 
 
 @pytest.mark.parametrize(
@@ -353,7 +388,18 @@ def test_decoding_is_held_to_the_slots_of_each_row(
             "A recording of Great Tit and Spring Peeper, with engine noise in the background.",
         ),
         ("<common><slot_16>", "Mallard"),
-        ("Yes: <common><slot_1>", "Yes: Spring Peeper"),
+        ("2: <common><slot_0>, <common><slot_1>", "2: Great Tit, Spring Peeper"),
+        # A list names a rank, or a species of both recordings, once.
+        ("<kind><slot_0>, <kind><slot_1>, <kind><slot_16>", "bird, frog"),
+        ("<common><slot_0>, <common><slot_17>", "Great Tit"),
+        (
+            "The first: <common><slot_0>. The second: <common><slot_17>.",
+            "The first: Great Tit. The second: Great Tit.",
+        ),
+        (
+            "<common><slot_0> (<kind><slot_0>), <common><slot_16> (<kind><slot_16>)",
+            "Great Tit (bird), Mallard (bird)",
+        ),
         (" None<eos>", "None"),
         ("12", "12"),
         ("", ""),
@@ -369,7 +415,7 @@ def test_answers_are_written_with_names(
     adapter: SpeciesTokensAdapter, make_window: MakeWindow, answer: str, text: str
 ) -> None:
     first = make_window(Great_Tit=3.0, Spring_Peeper=1.0, Engine_noise=5.0)
-    described = context(adapter, [first, make_window(Mallard=2.0)], "which are they?")
+    described = context(adapter, [first, make_window(Mallard=2.0, Great_Tit=1.0)], "which are they?")
     assert adapter.text(described, ids(adapter, answer)) == text
 
 
@@ -399,4 +445,4 @@ def test_classes_of_ones_own_can_be_described(adapter: SpeciesTokensAdapter) -> 
     evidence = ClassEvidence(mallard.class_index, -4.0, 0.018, 0.5, State.WEAK)
     described = adapter.describe([[evidence]])
     assert described.classes.tolist() == [[0, KINDS.index("bird"), State.WEAK]]
-    assert described.features[0].tolist() == pytest.approx([-0.5, 0.018, 0.5, 1, 1, 1, 1, 0, 0, 0, 0, 0])
+    assert described.features[0].tolist() == pytest.approx([-0.5, 0.018, 0.5, 1, 1, 1, 1, *[0] * 6])

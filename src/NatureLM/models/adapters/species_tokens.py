@@ -47,11 +47,15 @@ FEATURES = (
     "named in the question",
     "of a group in the question",
     "named in the last answer",
+    "named in any answer",
 )
 """What a class's features say, in their order."""
 
 SPOKEN_OF = FEATURES.index("named in the question")
-"""From here on, features say whether the question or the last answer speaks of the class."""
+"""From here on, features say whether the question or an answer speaks of the class."""
+
+NAMED_LAST = FEATURES.index("named in the last answer")
+NAMED_BEFORE = FEATURES.index("named in any answer")
 
 CLASS_COLUMNS = 3
 """Slot (counted over the recordings), kind, state."""
@@ -73,7 +77,7 @@ class SpeciesTokens:
         The classes of each window, in slot order.
     classes : int64 [count, 3]
         Slot, kind, state.
-    features : float32 [count, 12]
+    features : float32 [count, 13]
         As ``FEATURES`` lists them.
     """
 
@@ -159,8 +163,8 @@ class SpeciesTokensAdapter(Adapter):
         pooled = [pooled_logits(window) for window in windows]
         marks = [[self._mark(concept, pooled, chosen, settings) for concept in found] for found in concepts]
         question = concepts[-1] if concepts else []
-        last_answer = concepts[-2] if len(concepts) > 1 else []
-        content = self.describe(chosen, question, last_answer)
+        answers = [found_in_answer(texts, concepts, place) for place in range(1, len(texts), 2)]
+        content = self.describe(chosen, question, answers)
         return PromptContext([len(window) for window in chosen], marks, content)
 
     def _mark(
@@ -188,15 +192,17 @@ class SpeciesTokensAdapter(Adapter):
         self,
         chosen: Sequence[Sequence[ClassEvidence]],
         question: Sequence[Concept] = (),
-        last_answer: Sequence[Concept] = (),
+        answers: Sequence[Sequence[Concept]] = (),
     ) -> SpeciesTokens:
         """Lay out the chosen classes of each window.
 
         Parameters
         ----------
         chosen : sequence of sequences of ClassEvidence
-        question, last_answer : sequence of Concept
-            What the question, and the answer before it, speak of.
+        question : sequence of Concept
+            What the question speaks of.
+        answers : sequence of sequences of Concept
+            What each of the answers before it speaks of.
         """
         named = {concept.classes[0] for concept in question if concept.type in COLLAPSED[:2]}
         grouped = {
@@ -205,12 +211,12 @@ class SpeciesTokensAdapter(Adapter):
             if concept.type not in (*COLLAPSED[:2], ConceptType.SOUND)
             for index in concept.classes
         }
-        answered = {concept.classes[0] for concept in last_answer if concept.type in COLLAPSED[:2]}
-        for concept in last_answer:
-            if concept.type in (ConceptType.TAXON, ConceptType.KIND):
-                members = set(concept.classes)
-                shown = (item.class_index for evidence in chosen for item in evidence)
-                answered |= set([index for index in shown if index in members][:1])
+        shown = [item.class_index for evidence in chosen for item in evidence]
+        last_answered: set[int] = set()
+        ever_answered: set[int] = set()
+        for answer in answers:
+            last_answered = classes_answered(answer, shown, ever_answered)
+            ever_answered |= last_answered
         classes, features = [], []
         for recording, evidence in enumerate(chosen):
             others = [item for other, items in enumerate(chosen) if other != recording for item in items]
@@ -231,7 +237,8 @@ class SpeciesTokensAdapter(Adapter):
                         index in strongest_elsewhere,
                         index in named,
                         index in grouped,
-                        index in answered,
+                        index in last_answered,
+                        index in ever_answered,
                     )
                 )
                 seen |= set(ranks)
@@ -297,12 +304,17 @@ class SpeciesTokensAdapter(Adapter):
         names = {item.slot: item.names for item in self.named_slots(context)}
         special = set(self.tokenizer.all_special_ids)
         parts: list[str] = []
+        listed: set[str] = set()
         words: list[int] = []
         form = ""
         for token in token_ids:
             slot = self._tokens.slots.get(token)
             if slot is not None:
-                parts += [self.tokenizer.decode(words), names.get(slot, {}).get(form, "")]
+                between, name = self.tokenizer.decode(words), names.get(slot, {}).get(form, "")
+                # A list holds the family of two species, or a species of both recordings, once.
+                if between != ", " or name not in listed:
+                    parts += [between, name]
+                listed.add(name)
                 words, form = [], ""
             elif token in self._tokens.tags:
                 form = self._tokens.tags[token]
@@ -326,3 +338,26 @@ class SpeciesTokensAdapter(Adapter):
                     slot, Detection(species.common_name, species.scientific_name, round(item.score, 4))
                 )
         return list(found.values())
+
+
+def found_in_answer(
+    texts: Sequence[str], concepts: Sequence[Sequence[Concept]], place: int
+) -> Sequence[Concept]:
+    """Return what the answer at a place of a conversation speaks of: with a Yes, the species asked about."""
+    if texts[place].strip().lower() != "yes":
+        return concepts[place]
+    return [concept for concept in concepts[place - 1] if concept.type in COLLAPSED[:2]]
+
+
+def classes_answered(answer: Sequence[Concept], shown: Sequence[int], before: set[int]) -> set[int]:
+    """Return the classes that an answer names.
+
+    A taxon or kind stands for those of its classes that were named before, or else for the strongest.
+    """
+    answered = {concept.classes[0] for concept in answer if concept.type in COLLAPSED[:2]}
+    for concept in answer:
+        if concept.type in (ConceptType.TAXON, ConceptType.KIND):
+            members = set(concept.classes)
+            meant = [index for index in shown if index in members]
+            answered |= members & before & set(meant) or set(meant[:1])
+    return answered
