@@ -191,6 +191,21 @@ def losses(folder: Path) -> dict[int, float]:
     return {line["step"]: line["loss"] for line in lines if "loss" in line}
 
 
+def wait_until(happened: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 600
+    while not happened():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+def group_lives(group: int) -> bool:
+    try:
+        os.killpg(group, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
 @pytest.mark.slow
 def test_training_learns_and_a_cut_run_ends_with_the_same_weights(tmp_path: Path) -> None:
     for name in ("whole", "cut"):
@@ -200,11 +215,16 @@ def test_training_learns_and_a_cut_run_ends_with_the_same_weights(tmp_path: Path
     subprocess.run([*program, tmp_path / "whole.yml"], check=True, timeout=900)
     assert losses(tmp_path / "whole")[40] < losses(tmp_path / "whole")[5] - 1.0
 
-    running = subprocess.Popen([*program, tmp_path / "cut.yml"], start_new_session=True)
     checkpoint = tmp_path / "cut" / "checkpoint.pt"
-    deadline = time.monotonic() + 600
-    while not checkpoint.exists() and time.monotonic() < deadline:
-        time.sleep(0.05)
+    running = subprocess.Popen([*program, tmp_path / "cut.yml"], start_new_session=True)
+    wait_until(checkpoint.exists)
+    # Told to stop, the program takes its processes with it; killed, it leaves a checkpoint that is whole.
+    running.terminate()
+    running.wait(60)
+    wait_until(lambda: not group_lives(running.pid))
+    first = checkpoint.stat().st_mtime_ns
+    running = subprocess.Popen([*program, tmp_path / "cut.yml"], start_new_session=True)
+    wait_until(lambda: checkpoint.stat().st_mtime_ns != first)
     os.killpg(running.pid, signal.SIGKILL)
     running.wait()
     assert not (tmp_path / "cut" / "model").exists()

@@ -83,7 +83,16 @@ def run_processes(settings: BundledTrainingConfig) -> None:
     os.environ.setdefault("MALLOC_TOP_PAD_", str(2**28))
     rendezvous = settings.output_path / "rendezvous"
     rendezvous.unlink(missing_ok=True)
-    start_processes(train_process, args=(settings,), nprocs=settings.processes, start_method="spawn")
+    processes = start_processes(
+        train_process, args=(settings,), nprocs=settings.processes, join=False, start_method="spawn"
+    )
+    try:
+        while not processes.join():
+            pass
+    finally:
+        # Whatever ends this process ends those too; they would train on unseen otherwise.
+        for process in processes.processes:
+            process.terminate()
     rendezvous.unlink(missing_ok=True)
 
 
