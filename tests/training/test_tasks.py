@@ -161,7 +161,7 @@ def test_options_hold_right_and_wrong_ones(
 def test_two_options_are_two(plain_tasks: TaskMaker, window: Window) -> None:
     rng = np.random.default_rng(4)
     for _ in range(40):
-        options = plain_tasks.draw_options([], rng, two=True)
+        options = plain_tasks.subjects.draw_options([], rng, two=True)
         assert len(set(options)) == len(options) == 2
         example = plain_tasks.example(window(SCENE), rng, "either_or", DEFAULTS)
         assert len(example.request.classes) == 2
@@ -202,7 +202,7 @@ def test_what_is_heard_follows_the_floor(tasks: TaskMaker, window: Window, table
 def test_unknown_subjects_are_no_classes(plain_tasks: TaskMaker, subject: str) -> None:
     rng = np.random.default_rng(6)
     wording = {"animal": "{a_name}, {name}", "sound": "{a_sound}", "taxon": "{taxon}"}[subject]
-    filled = {plain_tasks._unknown(wording, subject, rng).lower() for _ in range(300)}
+    filled = {plain_tasks.subjects.fill_unknown(wording, subject, rng).lower() for _ in range(300)}
     assert len(filled) > 80
     assert [text for text in filled if "{" in text or plain_tasks.adapter.finder.find(text)] == []
 

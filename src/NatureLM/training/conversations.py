@@ -24,7 +24,8 @@ from NatureLM.training.answers import (
     shown,
     yes_or_no,
 )
-from NatureLM.training.tasks import SUBJECT, Example, Heard, Logits, TaskMaker
+from NatureLM.training.subjects import SUBJECT, Heard
+from NatureLM.training.tasks import Example, Logits, TaskMaker
 from NatureLM.training.wordings import load_wordings
 
 FULL_QUESTION = 0.3
@@ -219,7 +220,7 @@ class ConversationMaker:
         classes: Sequence[int] = said.referents
         if SUBJECT.search(wording):
             among = said.referents if task == "follow_is_species" else ()
-            wording, classes = tasks.fill_subject(wording, heard, settings, rng, among)
+            wording, classes = tasks.subjects.fill_subject(wording, heard, settings, rng, among)
         query = wording.lower() if task == "follow_thanks" else led_in(wording, rng).lower()
         context = tasks.adapter.context(windows, [*texts, query], settings)
         recording = shown(context, self.table)[0]
@@ -347,7 +348,7 @@ class PairMaker:
         anywhere = heard[int(rng.integers(2))]
         classes: Sequence[int] = ()
         if SUBJECT.search(wording):
-            wording, classes = tasks.fill_subject(wording, anywhere, settings, rng)
+            wording, classes = tasks.subjects.fill_subject(wording, anywhere, settings, rng)
         request = tasks.request(task, classes, heard[recording], recording)
         if task.endswith("scientific"):
             request = replace(request, forms=("scientific",))

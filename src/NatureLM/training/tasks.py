@@ -17,23 +17,28 @@ Placeholders of the wordings:
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
 
 from NatureLM.models.adapters.base import PromptContext
-from NatureLM.models.adapters.species_tokens import KINDS as CLASS_KINDS
 from NatureLM.models.adapters.species_tokens import SpeciesTokensAdapter
 from NatureLM.models.answering import AnswerSettings
-from NatureLM.models.concepts import SOUND_PHRASES
 from NatureLM.models.species import SpeciesTable
 from NatureLM.models.species_evidence import floor_logit, pooled_logits
 from NatureLM.training.answers import Request, answer, shown
-from NatureLM.training.phrasing import made_up_word, rephrase
+from NatureLM.training.phrasing import rephrase
+from NatureLM.training.subjects import (
+    KINDS,
+    SUBJECT,
+    Heard,
+    SubjectMaker,
+    fill_kind,
+    fill_name,
+    with_article,
+)
 from NatureLM.training.wordings import Split, draw, load_things, load_wordings
 
 Logits = npt.NDArray[np.float32]
@@ -94,11 +99,6 @@ TASK_SHARES = {
 }
 """How often each question about one recording is drawn, relative to the others."""
 
-KINDS = tuple(kind for kind in CLASS_KINDS if kind != "sound")
-
-SUBJECT = re.compile(r"\{(?:a_)?(?:kind|name)")
-"""Placeholders for a kind of animals or for a species."""
-
 RANK_NOUNS = {
     "common": ("common name", "common name", "english name"),
     "scientific": ("scientific name", "scientific name", "latin name", "binomial"),
@@ -106,6 +106,8 @@ RANK_NOUNS = {
     "family": ("family",),
     "order": ("order",),
 }
+
+FORMS = ("common", "scientific", "genus", "family", "order", "kind")
 
 FIXED_FORMS = {
     "both": ("common", "scientific"),
@@ -125,9 +127,6 @@ UNKNOWN_SUBJECTS = {
     "list_of_rank": "taxon",
 }
 """What is asked for in vain, in the words of each task, when it is no class of the encoder."""
-
-SMALLEST_GROUP = 4
-"""Fewest species of a group for it to be asked for as often as others."""
 
 FLOORS = (0.05, 0.7)
 MOST_SPECIES = (1, 3, 6, 6, 6, 10)
@@ -160,21 +159,6 @@ class Example:
     request: Request
 
 
-@dataclass(frozen=True)
-class Heard:
-    """What a window's logits say at the settings of an example."""
-
-    passing: list[int]
-    """Animals at or above the floor, strongest first."""
-    reaches: frozenset[int]
-    """All classes at or above the floor."""
-
-
-def with_article(noun: str) -> str:
-    """Return a noun with its indefinite article, by its first letter."""
-    return ("an " if noun[:1].lower() in "aeiou" else "a ") + noun
-
-
 class TaskMaker:
     """Makes questions about single recordings from windows of logits.
 
@@ -196,7 +180,8 @@ class TaskMaker:
         self.table = table
         self.split = split
         self.noise = noise
-        self.things = load_things("train" if split == "train" else "held_out")
+        things = load_things("train" if split == "train" else "held_out")
+        self.subjects = SubjectMaker(adapter.finder, table, things)
         wordings = load_wordings()
         self.tasks = [
             task for task in TASK_SHARES if any(wordings[source][split] for source in self._sources(task))
@@ -208,30 +193,6 @@ class TaskMaker:
         """Return the tasks in whose words a task may be asked."""
         sources = tuple(UNKNOWN_SUBJECTS) if task == "is_unknown" else BORROWED_WORDINGS.get(task, (task,))
         return tuple(source for source in sources if load_wordings()[source][self.split])
-
-    @cached_property
-    def animals(self) -> npt.NDArray[np.int64]:
-        """The animal classes."""
-        return np.array([species.class_index for species in self.table if species.is_animal])
-
-    @cached_property
-    def relatives(self) -> dict[str, list[int]]:
-        """Classes by their genus, family and order."""
-        groups: dict[str, list[int]] = {}
-        for species in self.table:
-            for rank in {species.genus, species.family, species.order} - {""}:
-                groups.setdefault(rank, []).append(species.class_index)
-        return groups
-
-    @cached_property
-    def groups_of(self) -> dict[int, list[str]]:
-        """The nouns for the groups that each class belongs to."""
-        nouns: dict[int, list[str]] = {}
-        for noun, classes in self.adapter.finder.groups.items():
-            if len(classes) >= SMALLEST_GROUP:
-                for index in classes:
-                    nouns.setdefault(index, []).append(noun)
-        return nouns
 
     def settings(self, rng: np.random.Generator) -> AnswerSettings:
         """Draw the floor and the number of species for an example."""
@@ -294,7 +255,7 @@ class TaskMaker:
         source = sources[int(rng.integers(len(sources)))]
         wording = self.wording(source, rng, outside=task.startswith("outside"))
         if task == "is_unknown":
-            return self._unknown(wording, UNKNOWN_SUBJECTS[source], rng).lower(), Request(task)
+            return self.subjects.fill_unknown(wording, UNKNOWN_SUBJECTS[source], rng).lower(), Request(task)
         query, request = self._fill(task, wording, heard, settings, rng)
         return query.lower(), request
 
@@ -313,13 +274,13 @@ class TaskMaker:
             # One order of names whatever the question's, as tables have it.
             return filled, Request(task, tuple(rank for rank in RANK_NOUNS if rank in (first, second)))
         if task in ("is_rank", "list_of_rank"):
-            taxon, classes = self.draw_taxon(heard, rng)
+            taxon, classes = self.subjects.draw_taxon(heard, rng)
             return wording.replace("{taxon}", taxon), self.request(task, classes, heard)
         if task == "is_sound":
-            phrase, index = self.draw_sound(heard, rng)
+            phrase, index = self.subjects.draw_sound(heard, rng)
             return wording.replace("{a_sound}", phrase), self.request(task, [index], heard)
         if task == "either_kind":
-            kinds = [self.draw_kind(heard, settings, rng)]
+            kinds = [self.subjects.draw_kind(heard, settings, rng)]
             kinds.append(str(rng.choice([kind for kind in KINDS if kind != kinds[0]])))
             rng.shuffle(kinds)
             classes = [index for kind in kinds for index in self.adapter.finder.kinds[kind]]
@@ -327,7 +288,7 @@ class TaskMaker:
             filled = filled.replace("{other_kind}", kinds[1])
             return fill_kind(filled, kinds[0]), Request(task, ("kind",), frozenset(classes))
         if task in ("is_group", "no_group"):
-            group = self.draw_group(heard, settings, rng)
+            group = self.subjects.draw_group(heard, settings, rng)
             return fill_name(wording, group), self.request(task, self.adapter.finder.groups[group], heard)
         if task == "top_species":
             number = int(rng.integers(2, 4))
@@ -335,29 +296,9 @@ class TaskMaker:
         form = task.split("_")[1]
         request = Request(task, FIXED_FORMS.get(form, (form if form in FORMS else "common",)))
         if SUBJECT.search(wording):
-            wording, classes = self.fill_subject(wording, heard, settings, rng)
+            wording, classes = self.subjects.fill_subject(wording, heard, settings, rng)
             request = replace(self.request(task, classes, heard), forms=request.forms)
         return wording, request
-
-    def fill_subject(
-        self,
-        wording: str,
-        heard: Heard,
-        settings: AnswerSettings,
-        rng: np.random.Generator,
-        among: Sequence[int] = (),
-    ) -> tuple[str, Sequence[int]]:
-        """Fill a wording's kind or species; return it with the classes meant.
-
-        Half of the species are drawn from ``among``, where it holds any.
-        """
-        if "{kind" in wording or "{a_kind" in wording:
-            kind = self.draw_kind(heard, settings, rng)
-            return fill_kind(wording, kind), self.adapter.finder.kinds[kind]
-        index = self.draw_species(heard, rng)
-        if among and rng.random() < 0.5:
-            index = among[int(rng.integers(len(among)))]
-        return self.fill_species(wording, index, rng), [index]
 
     def request(self, task: str, classes: Sequence[int], heard: Heard, recording: int = 0) -> Request:
         """Return a request about some classes, by common name."""
@@ -369,7 +310,7 @@ class TaskMaker:
     ) -> tuple[str, Request]:
         """Fill a wording's options."""
         form = "common" if rng.random() < 0.65 else "scientific"
-        options = self.draw_options(heard.passing, rng, two=task == "either_or")
+        options = self.subjects.draw_options(heard.passing, rng, two=task == "either_or")
         names = [getattr(self.table[index], f"{form}_name") for index in options]
         request = Request(task, (form,), frozenset(options))
         if task == "either_or":
@@ -384,128 +325,3 @@ class TaskMaker:
             last = str(rng.choice([" or ", " and ", ", or ", ", and "]))
             return wording.replace("{options}", ", ".join(names[:-1]) + last + names[-1]), request
         return wording.replace("{options}", str(rng.choice(separators)).join(names)), request
-
-    def _unknown(self, wording: str, subject: str, rng: np.random.Generator) -> str:
-        """Fill a wording with something that is no class of the encoder."""
-        chance = rng.random()
-        if subject == "animal":
-            if chance < 0.25:
-                name = made_up_word(rng)
-            elif chance < 0.45:
-                name = self._binomial(rng)
-            else:
-                name = self._thing("unheard_animals", rng)
-            return fill_name(wording, name, article=" " not in name or chance >= 0.45)
-        if subject == "sound":
-            return wording.replace("{a_sound}", self._thing("unheard_sounds", rng))
-        rank = str(rng.choice(["family", "genus", "order"]))
-        name = self._thing("unheard_taxa", rng).split()[0] if chance < 0.6 else made_up_word(rng) + "us"
-        return wording.replace("{taxon}", f"{rank} {name}")
-
-    def _thing(self, what: str, rng: np.random.Generator) -> str:
-        things = self.things[what]
-        return things[int(rng.integers(len(things)))]
-
-    def _binomial(self, rng: np.random.Generator) -> str:
-        """Draw a Latin name that is no class's."""
-        if rng.random() < 0.3:
-            return self._thing("unheard_taxa", rng)
-        while True:
-            genus = self.table[self.animal(rng)].genus
-            epithet = self.table[self.animal(rng)].scientific_name.split()[-1]
-            name = f"{genus} {epithet}"
-            if not self.adapter.finder.find(name.lower()) and self.table.find(name) is None:
-                return name
-
-    def draw_kind(self, heard: Heard, settings: AnswerSettings, rng: np.random.Generator) -> str:
-        """Draw a kind of animals, often one that is heard."""
-        present = {self.table[index].kind for index in heard.passing[: settings.max_species]}
-        if present and rng.random() < 0.55:
-            return str(rng.choice(sorted(present)))
-        return str(rng.choice(KINDS))
-
-    def draw_group(self, heard: Heard, settings: AnswerSettings, rng: np.random.Generator) -> str:
-        """Draw the noun for a group, often one that is heard."""
-        near = [
-            group
-            for index in heard.passing[: settings.max_species]
-            for group in self.groups_of.get(index, ())
-        ]
-        if near and rng.random() < 0.5:
-            return str(rng.choice(near))
-        while True:
-            groups = self.groups_of.get(self.animal(rng), ())
-            if groups:
-                return str(rng.choice(groups))
-
-    def draw_taxon(self, heard: Heard, rng: np.random.Generator) -> tuple[str, Sequence[int]]:
-        """Draw a taxon with its rank in front, often one that is heard, and the classes in it."""
-        index = self.animal(rng)
-        if heard.passing and rng.random() < 0.5:
-            index = heard.passing[int(rng.integers(min(len(heard.passing), 6)))]
-        species = self.table[index]
-        rank = str(rng.choice(["family", "family", "genus", "order"]))
-        name = str(getattr(species, rank))
-        return f"{rank} {name}", self.adapter.finder.taxa[name.lower()]
-
-    def draw_sound(self, heard: Heard, rng: np.random.Generator) -> tuple[str, int]:
-        """Draw a phrase for a sound that is a class, and the class."""
-        sounds = [species for species in self.table if not species.is_animal]
-        near = [species for species in sounds if species.class_index in heard.reaches]
-        species = sounds[int(rng.integers(len(sounds)))]
-        if near and rng.random() < 0.6:
-            species = near[int(rng.integers(len(near)))]
-        phrases = (species.common_name, *SOUND_PHRASES.get(species.common_name, ()))
-        phrase = str(rng.choice(phrases))
-        uncountable = phrase.endswith(("s", "noise", "speech", "ing", "fire"))
-        return phrase if uncountable else with_article(phrase), species.class_index
-
-    def draw_species(self, heard: Heard, rng: np.random.Generator) -> int:
-        """Draw a species, in half of the cases one that is heard, else mostly a relative of one."""
-        if heard.passing and rng.random() < 0.55:
-            return heard.passing[int(rng.integers(min(len(heard.passing), 10)))]
-        return self.draw_options(heard.passing, rng)[-1]
-
-    def fill_species(self, wording: str, index: int, rng: np.random.Generator) -> str:
-        """Fill a wording's ``{name}`` with a species, by its common or its scientific name."""
-        species = self.table[index]
-        if rng.random() < 0.7:
-            return fill_name(wording, species.common_name)
-        return fill_name(wording, species.scientific_name, article=rng.random() < 0.3)
-
-    def draw_options(self, passing: Sequence[int], rng: np.random.Generator, two: bool = False) -> list[int]:
-        """Draw options: some species that pass, and others, mostly their relatives."""
-        here = list(passing[:8])
-        rng.shuffle(here)
-        here = here[: int(rng.integers(0, 2 if two else 4))]
-        anchors = list(passing[:3]) or [self.animal(rng)]
-        others: list[int] = []
-        for _ in range(2 if two else int(rng.integers(1, 7) if rng.random() < 0.85 else rng.integers(7, 13))):
-            anchor = self.table[anchors[int(rng.integers(len(anchors)))]]
-            rank = rng.choice([anchor.genus, anchor.family, anchor.order, ""], p=[0.4, 0.25, 0.15, 0.2])
-            group = self.relatives.get(str(rank)) or [self.animal(rng)]
-            others.append(group[int(rng.integers(len(group)))])
-        options = list(dict.fromkeys([*here, *others]))
-        while len(options) < 2:
-            options = list(dict.fromkeys([*options, self.animal(rng)]))
-        if two:
-            options = options[:2]
-        return [options[place] for place in rng.permutation(len(options))]
-
-    def animal(self, rng: np.random.Generator) -> int:
-        """Draw an animal class, all alike."""
-        return int(self.animals[int(rng.integers(len(self.animals)))])
-
-
-FORMS = ("common", "scientific", "genus", "family", "order", "kind")
-
-
-def fill_name(wording: str, name: str, article: bool = True) -> str:
-    """Fill a wording's ``{name}`` and ``{a_name}``."""
-    return wording.replace("{a_name}", with_article(name) if article else name).replace("{name}", name)
-
-
-def fill_kind(wording: str, kind: str) -> str:
-    """Fill a wording's ``{kind}``, ``{a_kind}`` and ``{kinds}``."""
-    filled = wording.replace("{a_kind}", with_article(kind)).replace("{kinds}", kind + "s")
-    return filled.replace("{kind}", kind)
