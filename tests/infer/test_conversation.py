@@ -67,7 +67,7 @@ def test_what_cannot_be_talked_about_is_refused(pipeline: Pipeline, tmp_path: Pa
     with pytest.raises(RecordingError, match=r"less than 0.5 s after 40 s"):
         pipeline.conversation(ASSETS / "great_tit.ogg", start_seconds=40.0)
     with pytest.raises(ConfigError, match="at most 2"):
-        pipeline.conversation([ASSETS / "great_tit.ogg"] * 3)
+        pipeline.conversation(["missing.wav"] * 3)
     with pytest.raises(ConfigError, match="channel"):
         Pipeline(pipeline.model, channel="each").conversation(ASSETS / "great_tit.ogg")
     conversation = pipeline.conversation(ASSETS / "great_tit.ogg")

@@ -275,6 +275,7 @@ class Pipeline:
                 "A conversation is about one channel; build the Pipeline with channel 'mix' or 1."
             )
         audios = _as_list(audios)
+        self.model.adapter.check_recordings(len(audios))
         recordings = self._recordings(audios, [("?",)] * len(audios), input_sample_rate)
         rate, longest = self.model.config.sample_rate, self.model.config.max_window_seconds
         heard = []
@@ -292,10 +293,7 @@ class Pipeline:
                     f"{longest:g} s of them; start_seconds and end_seconds are for files."
                 )
             heard.append(windows[0].waveform)
-        features = self.model.encode_audio(heard)
-        # Says at once if there are more recordings than one question can be about.
-        self.model.adapter.context(features, ["?"], self.settings)
-        return Conversation(self.model, features, self.settings)
+        return Conversation(self.model, self.model.encode_audio(heard), self.settings)
 
     def _engine(
         self, window_length_seconds: float | None = None, hop_length_seconds: float | None = None

@@ -76,6 +76,15 @@ class Adapter(torch.nn.Module):
             With the limit.
         """
 
+    def check_recordings(self, count: int) -> None:
+        """Refuse more recordings in one question than this adapter can tell apart.
+
+        Raises
+        ------
+        ConfigError
+            With the limit.
+        """
+
     def context(
         self, features: Sequence[Any], texts: Sequence[str], settings: AnswerSettings
     ) -> PromptContext:

@@ -133,6 +133,14 @@ class SpeciesTokensAdapter(Adapter):
                 "per window; for more, use shorter windows."
             )
 
+    def check_recordings(self, count: int) -> None:
+        """Refuse more recordings in one question than the model was trained to compare."""
+        if count > MAX_RECORDINGS:
+            raise ConfigError(
+                f"{count} recordings in one question: this model compares at most {MAX_RECORDINGS}; "
+                "ask about fewer."
+            )
+
     def context(
         self, features: Sequence[Any], texts: Sequence[str], settings: AnswerSettings
     ) -> PromptContext:
@@ -151,11 +159,7 @@ class SpeciesTokensAdapter(Adapter):
         ConfigError
             If there are more windows than one prompt can hold.
         """
-        if len(features) > MAX_RECORDINGS:
-            raise ConfigError(
-                f"{len(features)} recordings in one question: this model compares at most {MAX_RECORDINGS}; "
-                "ask about fewer."
-            )
+        self.check_recordings(len(features))
         concepts = [self.finder.find(text, genera=place % 2 == 1) for place, text in enumerate(texts)]
         spoken_of = [concept for found in concepts for concept in found]
         windows = [np.asarray(window, dtype=np.float32) for window in features]
