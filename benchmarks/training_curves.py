@@ -29,7 +29,9 @@ def read_log(folder: Path) -> tuple[list[dict[str, float]], list[tuple[int, floa
             exact.append((entry["step"], float(np.mean(trained)), float(np.mean(held_out))))
         else:
             losses.append(entry)
-    return losses, exact
+    # A run that went on from a checkpoint has some steps twice; the later ones count.
+    by_step = {entry["step"]: entry for entry in losses}
+    return [by_step[step] for step in sorted(by_step)], exact
 
 
 def main() -> None:

@@ -120,6 +120,11 @@ def test_negations(model: NatureLM, two_birds: torch.Tensor, query: str, expecte
         ("What are the common names for the birds in the audio?", "Great Tit, Common Cuckoo"),
         ("What are the families of the species in the audio?", "Paridae, Cuculidae, Hylidae"),
         ("Is there an engine in the audio?", "No"),
+        # Names come in one order, whichever the question names first.
+        ("What are the scientific and common names of the focal species?", "Great Tit (Parus major)"),
+        ("Which family does this frog belong to?", "Hylidae"),
+        ("What is the genus of the frog in the audio?", "Pseudacris"),
+        ("What are the orders of the species in the audio?", "Passeriformes, Cuculiformes, Anura"),
     ],
 )
 def test_mixed_requests(model: NatureLM, window: MakeFeatures, query: str, expected: str) -> None:
@@ -154,6 +159,8 @@ def test_says_what_it_cannot_know(model: NatureLM, two_birds: torch.Tensor, quer
         ([(FOCAL, "Great Tit")], "Is it a frog?", "No"),
         ([(FOCAL, "Great Tit")], "Which other species are in the audio?", "Common Cuckoo"),
         ([(FOCAL, "Great Tit")], "Is it male or female?", UNKNOWN),
+        ([(FOCAL, "Great Tit")], "Thank you very much!", "You are welcome."),
+        ([(FOCAL, "Great Tit"), ("Anything else?", "Common Cuckoo")], "And who else?", "None"),
         ([(LIST, "Great Tit, Common Cuckoo")], "And their scientific names?", "Parus major, Cuculus canorus"),
         ([(LIST, "Great Tit, Common Cuckoo")], "How many is that?", "2"),
         (
@@ -198,6 +205,19 @@ def test_the_models_own_answer_can_be_followed_up(model: NatureLM, two_birds: to
         ("Which of the two recordings has more species?", "The first."),
         ("How many species are in the first recording?", "3"),
         ("Is there a mallard in the second recording?", "No"),
+        ("Which species are in both recordings?", "Common Cuckoo"),
+        ("Which species are only in the second recording?", "Spring Peeper"),
+        ("How many different species are there in the two recordings together?", "4"),
+        ("List all species of the two recordings.", "Great Tit, Common Cuckoo, Mallard, Spring Peeper"),
+        (
+            "Caption the second recording.",
+            "A recording of Spring Peeper and Common Cuckoo, with engine noise in the background.",
+        ),
+        (
+            "What is the focal species of each recording?",
+            "The first: Great Tit. The second: Spring Peeper.",
+        ),
+        ("What is the life stage of the animal in the second recording?", UNKNOWN),
         ("<AudioHere> and <AudioHere>: is the focal species the same in both recordings?", "No"),
     ],
 )
@@ -206,6 +226,15 @@ def test_two_recordings(
 ) -> None:
     assert ask(model, two_recordings, query) == expected
     assert ask(model, two_recordings, query, num_beams=2) == expected
+
+
+def test_later_questions_about_two_recordings(model: NatureLM, two_recordings: list[torch.Tensor]) -> None:
+    first = "What is the focal species of the first recording?"
+    turn = Turn(first, ask(model, two_recordings, first))
+    assert turn.answer == "Great Tit"
+    assert ask(model, two_recordings, "And in the other one?", turn) == "Spring Peeper"
+    assert ask(model, two_recordings, "And its scientific name?", turn) == "Parus major"
+    assert ask(model, two_recordings, "Which recording has a frog in it?", turn) == "The second."
 
 
 def test_the_same_species_in_two_recordings(model: NatureLM, window: MakeFeatures) -> None:
