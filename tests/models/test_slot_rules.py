@@ -14,7 +14,9 @@ from NatureLM.models.slot_rules import (
     SlotRules,
     Written,
     answer_tokens,
+    numbers_in,
     read_answer,
+    tokens_after_names,
 )
 from NatureLM.models.species import SpeciesTable
 from NatureLM.models.vocabulary import FIELD_TAGS
@@ -126,7 +128,8 @@ def test_no_comma_where_nothing_is_left(rules: Rules) -> None:
 
 def test_without_classes_there_are_words_alone(rules: Rules, tokenizer: PreTrainedTokenizerBase) -> None:
     free = rules.follow("", [])
-    assert len(free) == len(tokenizer) - len(tokenizer.all_special_ids) + 1
+    closing = [token for token in tokenizer.get_vocab() if ")" in token]  # no bracket is open
+    assert len(free) == len(tokenizer) - len(tokenizer.all_special_ids) + 1 - len(closing)
     assert {"None", "Yes", "1", "<eos>"} <= free
     assert not free & {*TAGS, "<slot_0>", "<pad>", "<name>", "<bos>"}
 
@@ -164,6 +167,41 @@ def test_only_the_words_of_answers_stand_outside_names(
     assert rules.follow("", NAMED, words) == {"None", ",", "Ġ", ".", "<eos>", *TAGS}
     assert rules.follow("", [], words) == {"None", ",", "Ġ", ".", "<eos>"}
     assert rules.follow("<common><slot_0>", [TIT], words) == {"None", "Ġ", ".", "<eos>"}
+
+
+def test_right_after_a_name_stands_what_stands_there_in_answers(tokenizer: PreTrainedTokenizerBase) -> None:
+    answers = ["<common><slot_0>, <common><slot_1>.", "<common><slot_0> (<family><slot_0>)", "None"]
+    after = tokens_after_names(answers, tokenizer)
+    assert set(tokenizer.convert_ids_to_tokens(sorted(after))) == {",", ".", "Ġ(", ")"}
+    rules = SlotRules([NAMED], tokenizer, answer_tokens(answers, tokenizer), after)
+
+    def follow(text: str) -> set[str]:
+        ids = tokenizer.encode(text, add_special_tokens=False)
+        return set(tokenizer.convert_ids_to_tokens(rules.next_tokens(ids, NAMED)))
+
+    assert follow("<common><slot_0>") == {",", ".", "Ġ(", "<eos>"}
+    assert ")" in follow("<common><slot_0> (<family><slot_0>")
+    assert ")" not in follow("<common><slot_0> (<family><slot_0>)")
+
+
+def test_a_list_ends_at_the_number_that_the_question_names(tokenizer: PreTrainedTokenizerBase) -> None:
+    assert numbers_in("the two loudest, or 3 of them?") == {2, 3}
+    assert numbers_in("which birds are there") == frozenset()
+    stop = tokenizer.eos_token_id
+    two = tokenizer.encode("<common><slot_0>, <common><slot_1>", add_special_tokens=False)
+    for numbers, ends in ((frozenset(), False), (frozenset({2}), True), (frozenset({3}), False)):
+        assert (stop in SlotRules([NAMED], tokenizer).next_tokens(two, NAMED, numbers)) == ends
+
+
+def test_a_caption_enumerates_all_animals_of_its_recording(rules: Rules) -> None:
+    start = "A recording of <common><slot_0>"
+    assert rules.follow(start) == {","}
+    assert rules.follow(start + ", <common><slot_1>") == {"Ġand"}
+    whole = rules.follow(start + ", <common><slot_1> and <common><slot_2>")
+    assert {",", "."} <= whole and "Ġand" not in whole
+    both = [TIT, SECOND_TIT, MALLARD]
+    assert "." in rules.follow(start, both)
+    assert rules.follow("A recording of <common><slot_16>", both) == {"Ġand"}
 
 
 def test_answer_tokens_hold_no_special_tokens(tokenizer: PreTrainedTokenizerBase) -> None:
@@ -219,12 +257,13 @@ def test_unfinished_answers_are_read_back(tokenizer: PreTrainedTokenizerBase) ->
 FIVE = [animal(slot, f"Bird {slot}", f"Avis a{slot}", "Paridae", "Passeriformes") for slot in range(5)]
 
 
-def test_a_plain_list_of_four_names_all(rules: Rules) -> None:
-    three = "<common><slot_0>, <common><slot_1>, <common><slot_2>"
-    four = three + ", <common><slot_3>"
-    assert "<eos>" in rules.follow(three, FIVE)
-    assert not rules.follow(four, FIVE) & {"<eos>", "."}
-    assert "," in rules.follow(four, FIVE)
+def test_a_list_from_the_strongest_on_names_all(rules: Rules) -> None:
+    two = "<common><slot_0>, <common><slot_1>"
+    four = two + ", <common><slot_2>, <common><slot_3>"
+    assert "<eos>" in rules.follow("<common><slot_0>", FIVE)
+    for text in (two, four):
+        assert not rules.follow(text, FIVE) & {"<eos>", "."}
+        assert "," in rules.follow(text, FIVE)
     assert "<eos>" in rules.follow(four + ", <common><slot_4>", FIVE)
     # Without the strongest, with options, or about two recordings it may be what was asked for.
     assert "<eos>" in rules.follow(

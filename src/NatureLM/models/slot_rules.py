@@ -7,9 +7,11 @@ language model would rather write:
 - after a tag, only the slot of a class that reaches the floor and has such a name, none twice, and in order
   of evidence; after ``A (``, or ``A`` and a space, the slot of the same class;
 - a tag, or a comma or "and" or "with", only where something is left to be named, and no name right after
-  another;
-- a plain list that has named the four strongest (more than anybody asks for by number) names all;
-- elsewhere only the words that the model's config lists as those of its answers.
+  another; right after a name, only what follows a name in the answers that the model's config lists, and a
+  bracket closes only where one is open;
+- a list that names the strongest and the next ones in order names all, unless the question says how many;
+- a caption enumerates all animals of its recording: commas, and "and" before the last;
+- elsewhere only the words of those answers.
 
 So a name is never invented, garbled or paired with another's. Two species of a list may share a genus,
 family, order or kind; whoever writes the names out leaves the second out.
@@ -17,8 +19,10 @@ family, order or kind; whoever writes the names out leaves the second out.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 import torch
 from transformers import LogitsProcessor, PreTrainedTokenizerBase
@@ -30,8 +34,29 @@ SAME_CLASS_SEPARATORS = (" ", " (")
 """What stands between two names of one class: ranks in a row, or a second name in brackets."""
 
 
-PLAIN_LIST = 4
+PLAIN_LIST = 2
 """Names in order of evidence after which a list is taken for one of all species."""
+
+CAPTION_START = "A recording of"
+
+NUMBERS = {
+    "two": 2,
+    "pair": 2,
+    "couple": 2,
+    "both": 2,
+    "duo": 2,
+    "three": 3,
+    "trio": 3,
+    "few": 3,
+    "four": 4,
+    "five": 5,
+    "six": 6,
+    "seven": 7,
+    "eight": 8,
+    "nine": 9,
+    "ten": 10,
+}
+"""Words by which a question may say how many names it asks for."""
 
 
 @dataclass(frozen=True)
@@ -132,6 +157,22 @@ def answer_tokens(answers: Sequence[str], tokenizer: PreTrainedTokenizerBase) ->
     return frozenset(ids - special)
 
 
+def tokens_after_names(answers: Sequence[str], tokenizer: PreTrainedTokenizerBase) -> frozenset[int]:
+    """Return the tokens that stand right after a name in the answers given as examples."""
+    slots = set(AnswerTokens.of(tokenizer).slots)
+    found: set[int] = set()
+    for text in answers:
+        ids = tokenizer.encode(text, add_special_tokens=False)
+        found |= {after for name, after in pairwise(ids) if name in slots}
+    return frozenset(found)
+
+
+def numbers_in(question: str) -> frozenset[int]:
+    """Return the numbers that a question names, in figures or words."""
+    words = re.findall(r"[a-z]+|\d+", question.lower())
+    return frozenset(int(word) if word.isdecimal() else NUMBERS.get(word, 0) for word in words) - {0}
+
+
 class SlotRules(LogitsProcessor):
     """Masks the logits so that answers keep to the rules at the head of this module.
 
@@ -140,8 +181,10 @@ class SlotRules(LogitsProcessor):
     rows : sequence of sequences of NamedSlot
         The classes that may be named, in slot order, one list per row of the batch (beams share it).
     tokenizer : PreTrainedTokenizerBase
-    words : frozenset of int
-        The tokens that may stand outside names; empty leaves words free.
+    words, after_names : frozenset of int
+        The tokens that may stand outside names, and those right after one; empty leaves them free.
+    numbers : sequence of frozenset of int, optional
+        The numbers that the question of each row names.
     """
 
     def __init__(
@@ -149,8 +192,11 @@ class SlotRules(LogitsProcessor):
         rows: Sequence[Sequence[NamedSlot]],
         tokenizer: PreTrainedTokenizerBase,
         words: frozenset[int] = frozenset(),
+        after_names: frozenset[int] = frozenset(),
+        numbers: Sequence[frozenset[int]] = (),
     ) -> None:
         self.rows = rows
+        self.numbers = numbers or [frozenset()] * len(rows)
         self.tokens = AnswerTokens.of(tokenizer)
         self.slot_ids = {number: token for token, number in self.tokens.slots.items()}
         free = words or frozenset(range(len(tokenizer))) - set(tokenizer.all_special_ids)
@@ -166,17 +212,27 @@ class SlotRules(LogitsProcessor):
             for token, text in zip(self.outside, texts, strict=True)
             if "," in text or text in ("Ġand", "Ġwith")
         }
+        self.ands = {token for token, text in zip(self.outside, texts, strict=True) if text == "Ġand"}
+        self.commas = {token for token, text in zip(self.outside, texts, strict=True) if text == ","}
+        self.caption = tuple(tokenizer.encode(CAPTION_START, add_special_tokens=False))
+        self.openers = {token for token, text in zip(self.outside, texts, strict=True) if "(" in text}
+        self.closers = {token for token, text in zip(self.outside, texts, strict=True) if ")" in text}
+        ends = after_names | {int(tokenizer.eos_token_id)}
+        self.not_after_names = set(self.outside) - ends if after_names else set(self.tokens.tags)
 
     def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
         """Return the scores [rows, vocabulary] with what may not follow set to minus infinity."""
         beams = scores.shape[0] // len(self.rows)
         held = torch.full_like(scores, float("-inf"))
         for position, ids in enumerate(input_ids.tolist()):
-            allowed = self.next_tokens(ids, self.rows[position // beams])
+            row = position // beams
+            allowed = self.next_tokens(ids, self.rows[row], self.numbers[row])
             held[position, allowed] = scores[position, allowed]
         return held
 
-    def next_tokens(self, ids: Sequence[int], named: Sequence[NamedSlot]) -> list[int]:
+    def next_tokens(
+        self, ids: Sequence[int], named: Sequence[NamedSlot], numbers: frozenset[int] = frozenset()
+    ) -> list[int]:
         """Return the tokens that may follow ``ids``."""
         written = read_answer(ids, self.tokens)
         if written.form:
@@ -185,23 +241,41 @@ class SlotRules(LogitsProcessor):
             tag for tag, form in self.tokens.tags.items() if not self._next_slots(written, form, named)
         }
         if written.given and not written.between:
-            blocked = set(self.tokens.tags)
+            blocked = set(self.not_after_names)
+        if sum(token in self.openers for token in ids) <= sum(token in self.closers for token in ids):
+            blocked |= self.closers
         if written.given and not any(
             self._next_slots(written, form, named) for form in {written.given[-1][0], "common", "sound"}
         ):
             blocked |= self.continuations
-        if self._cut_short(written, named):
+        if self._cut_short(written, named, numbers):
             blocked = blocked | self.stops
+        if tuple(ids[: len(self.caption)]) == self.caption:
+            blocked = blocked | self._not_in_caption(written, named)
         return [token for token in self.outside if token not in blocked]
 
-    def _cut_short(self, written: Written, named: Sequence[NamedSlot]) -> bool:
+    def _not_in_caption(self, written: Written, named: Sequence[NamedSlot]) -> set[int]:
+        """Return what may not follow an animal of a caption, by how many of its recording are left."""
+        if not written.given or written.between or written.given[-1][0] == "sound":
+            return set()
+        form, last = written.given[-1]
+        left = [
+            item
+            for item in named
+            if form in item.names and item.slot > last and item.recording == last // MAX_SLOTS
+        ]
+        if not left:
+            return self.ands
+        return set(self.outside) - (self.ands if len(left) == 1 else self.commas)
+
+    def _cut_short(self, written: Written, named: Sequence[NamedSlot], numbers: frozenset[int]) -> bool:
         """Tell whether an answer about one recording lists the strongest, but not all of them."""
         if not written.given or any(item.spoken_of or item.recording for item in named):
             return False
         form = written.given[0][0]
         listed = [slot for past, slot in written.given if past == form]
-        strongest = [item.slot for item in named if form in item.names][:PLAIN_LIST]
-        plain = len(listed) >= PLAIN_LIST and listed[:PLAIN_LIST] == strongest
+        strongest = [item.slot for item in named if form in item.names][: len(listed)]
+        plain = len(listed) >= PLAIN_LIST and listed == strongest and len(listed) not in numbers
         return plain and bool(self._next_slots(written, form, named))
 
     def _next_slots(self, written: Written, form: str, named: Sequence[NamedSlot]) -> list[int]:

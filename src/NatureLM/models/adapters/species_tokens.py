@@ -9,7 +9,7 @@ of them, so that the language model never has to spell a name.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -21,7 +21,15 @@ from NatureLM.errors import ConfigError
 from NatureLM.models.adapters.base import Adapter, Mark, PromptContext
 from NatureLM.models.answering import AnswerSettings, Detection
 from NatureLM.models.concepts import Concept, ConceptFinder, ConceptType
-from NatureLM.models.slot_rules import AnswerTokens, NamedSlot, SlotRules, answer_tokens, read_answer
+from NatureLM.models.slot_rules import (
+    AnswerTokens,
+    NamedSlot,
+    SlotRules,
+    answer_tokens,
+    numbers_in,
+    read_answer,
+    tokens_after_names,
+)
 from NatureLM.models.species import SpeciesTable
 from NatureLM.models.species_evidence import (
     MAX_SPECIES,
@@ -79,11 +87,14 @@ class SpeciesTokens:
         Slot, kind, state.
     features : float32 [count, 13]
         As ``FEATURES`` lists them.
+    numbers : frozenset of int
+        The numbers that the question names.
     """
 
     evidence: list[list[ClassEvidence]]
     classes: npt.NDArray[np.int64]
     features: npt.NDArray[np.float32]
+    numbers: frozenset[int] = frozenset()
 
 
 class SpeciesTokensAdapter(Adapter):
@@ -121,6 +132,7 @@ class SpeciesTokensAdapter(Adapter):
         self.finder = ConceptFinder(table)
         self._tokens = AnswerTokens.of(tokenizer)
         self._words = answer_tokens(self.answers, tokenizer)
+        self._after_names = tokens_after_names(self.answers, tokenizer)
         self._first_slot = int(tokenizer.convert_tokens_to_ids(SLOTS[0]))
 
     def check(self, settings: AnswerSettings) -> None:
@@ -169,6 +181,7 @@ class SpeciesTokensAdapter(Adapter):
         question = concepts[-1] if concepts else []
         answers = [found_in_answer(texts, concepts, place) for place in range(1, len(texts), 2)]
         content = self.describe(chosen, question, answers)
+        content = replace(content, numbers=numbers_in(texts[-1]) if texts else frozenset())
         return PromptContext([len(window) for window in chosen], marks, content)
 
     def _mark(
@@ -301,7 +314,8 @@ class SpeciesTokensAdapter(Adapter):
     def decoding_rules(self, contexts: Sequence[PromptContext]) -> LogitsProcessorList:
         """Hold names to those of the classes that reach the floor."""
         rows = [self.named_slots(context) for context in contexts]
-        return LogitsProcessorList([SlotRules(rows, self.tokenizer, self._words)])
+        numbers = [context.content.numbers for context in contexts]
+        return LogitsProcessorList([SlotRules(rows, self.tokenizer, self._words, self._after_names, numbers)])
 
     def text(self, context: PromptContext, token_ids: Sequence[int]) -> str:
         """Return an answer with the names that it points at."""
