@@ -123,6 +123,10 @@ def test_negations(model: NatureLM, two_birds: torch.Tensor, query: str, expecte
         # Names come in one order, whichever the question names first.
         ("What are the scientific and common names of the focal species?", "Great Tit (Parus major)"),
         ("Which family does this frog belong to?", "Hylidae"),
+        (
+            "What is the taxonomic name for the focal species in the audio?",
+            "Passeriformes Paridae Parus major",
+        ),
         ("What is the genus of the frog in the audio?", "Pseudacris"),
         ("What are the orders of the species in the audio?", "Passeriformes, Cuculiformes, Anura"),
     ],

@@ -234,6 +234,7 @@ def answer_forms() -> list[str]:
     listed = [
         f"{animal}, {animal}",
         f"2: {animal}",
+        f"{common} {scientific}",
         f"{animal} {animal}",
         f"The first: {common}. The second: {common}.",
         "The first: None. The second: None.",
