@@ -33,7 +33,7 @@ def test_follow_ups_refer_to_what_was_said(pipeline: Pipeline) -> None:
     assert conversation.turns[0] == Turn(focal, "Common Cuckoo")
     conversation.restart()
     assert conversation.turns == []
-    assert conversation.ask("Species?").text == "Common Cuckoo"
+    assert conversation.ask("Which species are there?").text == "Common Cuckoo, Great Tit"
 
 
 def test_two_recordings_are_compared(pipeline: Pipeline) -> None:
