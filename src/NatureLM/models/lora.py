@@ -99,10 +99,12 @@ def unmerge_lora(language_model: LlamaForCausalLM) -> None:
 
 def room_to_merge(language_model: LlamaForCausalLM) -> bool:
     """Return whether the tuned layers' weights fit into memory once more, twice over."""
-    weights = [layer.base_layer.weight for layer in lora_layers(language_model)]
-    merged = all(layer.merged for layer in lora_layers(language_model))
+    layers = lora_layers(language_model)
+    if all(layer.merged for layer in layers):
+        return True
+    weights = [layer.base_layer.weight for layer in layers]
     size = sum(weight.numel() * weight.element_size() for weight in weights)
-    return merged or 2 * size < available_memory(weights[0].device)
+    return 2 * size < available_memory(weights[0].device)
 
 
 def lora_layers(language_model: LlamaForCausalLM) -> list[Any]:

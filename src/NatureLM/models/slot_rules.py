@@ -69,7 +69,7 @@ class NamedSlot:
     names : dict of str to str
         The names of its class by form.
     spoken_of : bool
-        Whether the question or the last answer speaks of the class.
+        Whether the question or an answer before it speaks of the class.
     """
 
     slot: int
@@ -205,18 +205,16 @@ class SlotRules(LogitsProcessor):
         self.same_class = {
             tuple(tokenizer.encode(text, add_special_tokens=False)) for text in SAME_CLASS_SEPARATORS
         }
-        texts = tokenizer.convert_ids_to_tokens(self.outside)
+        written = dict(zip(self.outside, tokenizer.convert_ids_to_tokens(self.outside), strict=True))
         # In byte-level BPE a token that begins a word in mid-sentence starts with a (written) space.
         self.continuations = {
-            token
-            for token, text in zip(self.outside, texts, strict=True)
-            if "," in text or text in ("Ġand", "Ġwith")
+            token for token, text in written.items() if "," in text or text in ("Ġand", "Ġwith")
         }
-        self.ands = {token for token, text in zip(self.outside, texts, strict=True) if text == "Ġand"}
-        self.commas = {token for token, text in zip(self.outside, texts, strict=True) if text == ","}
+        self.ands = {token for token, text in written.items() if text == "Ġand"}
+        self.commas = {token for token, text in written.items() if text == ","}
         self.caption = tuple(tokenizer.encode(CAPTION_START, add_special_tokens=False))
-        self.openers = {token for token, text in zip(self.outside, texts, strict=True) if "(" in text}
-        self.closers = {token for token, text in zip(self.outside, texts, strict=True) if ")" in text}
+        self.openers = {token for token, text in written.items() if "(" in text}
+        self.closers = {token for token, text in written.items() if ")" in text}
         ends = after_names | {int(tokenizer.eos_token_id)}
         self.not_after_names = set(self.outside) - ends if after_names else set(self.tokens.tags)
 

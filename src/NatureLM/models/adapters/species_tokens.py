@@ -71,7 +71,10 @@ CLASS_COLUMNS = 3
 MARK_COLUMNS = 1 + 2 * MAX_RECORDINGS
 """Concept type; for each recording its state there, and 1 + the slot it has there (0 for none)."""
 
-COLLAPSED = (ConceptType.COMMON, ConceptType.SCIENTIFIC, ConceptType.TAXON)
+SPECIES_NAMES = (ConceptType.COMMON, ConceptType.SCIENTIFIC)
+"""Concepts that are one species."""
+
+COLLAPSED = (*SPECIES_NAMES, ConceptType.TAXON)
 """Concepts for which the token ``<name>`` stands; the words of others are kept."""
 
 
@@ -221,11 +224,11 @@ class SpeciesTokensAdapter(Adapter):
         answers : sequence of sequences of Concept
             What each of the answers before it speaks of.
         """
-        named = {concept.classes[0] for concept in question if concept.type in COLLAPSED[:2]}
+        named = {concept.classes[0] for concept in question if concept.type in SPECIES_NAMES}
         grouped = {
             index
             for concept in question
-            if concept.type not in (*COLLAPSED[:2], ConceptType.SOUND)
+            if concept.type not in (*SPECIES_NAMES, ConceptType.SOUND)
             for index in concept.classes
         }
         shown = [item.class_index for evidence in chosen for item in evidence]
@@ -364,7 +367,7 @@ def found_in_answer(
     """Return what the answer at a place of a conversation speaks of: with a Yes, the species asked about."""
     if texts[place].strip().lower() != "yes":
         return concepts[place]
-    return [concept for concept in concepts[place - 1] if concept.type in COLLAPSED[:2]]
+    return [concept for concept in concepts[place - 1] if concept.type in SPECIES_NAMES]
 
 
 def classes_answered(answer: Sequence[Concept], shown: Sequence[int], before: set[int]) -> set[int]:
@@ -372,7 +375,7 @@ def classes_answered(answer: Sequence[Concept], shown: Sequence[int], before: se
 
     A taxon or kind stands for those of its classes that were named before, or else for the strongest.
     """
-    answered = {concept.classes[0] for concept in answer if concept.type in COLLAPSED[:2]}
+    answered = {concept.classes[0] for concept in answer if concept.type in SPECIES_NAMES}
     for concept in answer:
         if concept.type in (ConceptType.TAXON, ConceptType.KIND):
             members = set(concept.classes)
