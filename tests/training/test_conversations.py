@@ -289,7 +289,7 @@ def test_slots_of_the_second_recording_follow_those_of_the_first(pairs: list[Exa
 
 def test_half_of_the_pairs_share_species(pairs: list[Example]) -> None:
     sharing = [example for example in pairs if (example.windows[1].max(axis=0)[[TIT, PEEPER]] > -5.0).any()]
-    assert len(sharing) / len(pairs) == pytest.approx(0.47, abs=0.08)
+    assert len(sharing) / len(pairs) == pytest.approx(0.42, abs=0.08)
     answers = {example.answer for example in pairs if example.task == "two_shared"}
     assert NONE in answers
     assert any(answer.startswith("<common><slot_") for answer in answers)
@@ -340,7 +340,7 @@ def test_thanks_are_answered_and_nothing_refers_back_to_them(
 
 def test_others_are_those_that_no_answer_has_named(conversations: list[Example]) -> None:
     others = [example for example in conversations if example.task == "follow_others"]
-    assert len(others) > 5
+    assert len(others) > 2
     for example in others:
         evidence = example.context.content.evidence[0]
         answered = " ".join(example.texts[1::2])

@@ -20,12 +20,14 @@ from NatureLM.errors import ConfigError
 from NatureLM.models.adapters import build_adapter
 from NatureLM.models.adapters.base import Adapter, PromptContext
 from NatureLM.models.answering import AnswerSettings, ModelAnswer, Turn
+from NatureLM.models.chosen_scores import ChosenScores
 from NatureLM.models.configuration import NatureLMConfig
 from NatureLM.models.encoders.base import AudioEncoder
 from NatureLM.models.encoders.registry import build_encoder
 from NatureLM.models.int8 import quantize_to_int8
 from NatureLM.models.lora import add_lora, room_to_merge, set_lora_strength, unmerge_lora
 from NatureLM.models.processing import NatureLMProcessor
+from NatureLM.models.prompt_cache import read_prompts
 from NatureLM.models.sampling import SeededSampling
 
 WindowFeatures = Any
@@ -328,28 +330,27 @@ class NatureLM(PreTrainedModel, GenerationMixin):
             rules.insert(0, RepetitionPenaltyLogitsProcessor(settings.repetition_penalty))
         if settings.temperature > 0:
             rules.append(SeededSampling(settings.temperature, settings.top_p, settings.seed))
+        ends = self._answer_ends()
+        beams = settings.num_beams
+        kept = 1 if beams == 1 else max(2, 1 + len(ends)) * beams
+        scores = ChosenScores(kept, normalised=beams > 1, ruled=bool(rules))
         output = self.language_model.generate(
             inputs_embeds=embeds,
             attention_mask=mask,
+            past_key_values=read_prompts(self.language_model, embeds, mask, beams),
             max_new_tokens=settings.max_new_tokens,
-            num_beams=settings.num_beams,
+            num_beams=beams,
             do_sample=False,
             length_penalty=settings.length_penalty,
-            logits_processor=rules,
+            logits_processor=[scores.before, *rules, scores.after],
             # Beams compare what the rules leave; without it a name would cost an answer its rivals' share.
-            renormalize_logits=True,
-            output_logits=True,
+            renormalize_logits=bool(rules),
             return_dict_in_generate=True,
         )
-        logprobs = self.language_model.compute_transition_scores(
-            output.sequences,
-            output.logits,
-            output.beam_indices if settings.num_beams > 1 else None,
-            normalize_logits=True,
-        )
+        logprobs = scores.of(output.sequences, output.beam_indices if beams > 1 else None)
         return [
-            self._model_answer(ids, scores, context)
-            for ids, scores, context in zip(
+            self._model_answer(ids, chosen, context, ends)
+            for ids, chosen, context in zip(
                 output.sequences.tolist(), logprobs.tolist(), contexts, strict=True
             )
         ]
@@ -359,10 +360,15 @@ class NatureLM(PreTrainedModel, GenerationMixin):
         texts = [text for turn in turns for text in (self.processor.normalise(turn.query), turn.answer)]
         return [*texts, self.processor.normalise(query)]
 
-    def _model_answer(self, ids: list[int], logprobs: list[float], context: PromptContext) -> ModelAnswer:
-        """Return the answer that a row of generated ids and their log-probabilities makes."""
+    def _answer_ends(self) -> set[int]:
+        """Return the tokens that end an answer."""
         eos = self.language_model.generation_config.eos_token_id
-        ends = {eos} if isinstance(eos, int) else set(eos or ())
+        return {eos} if isinstance(eos, int) else set(eos or ())
+
+    def _model_answer(
+        self, ids: list[int], logprobs: list[float], context: PromptContext, ends: set[int]
+    ) -> ModelAnswer:
+        """Return the answer that a row of generated ids and their log-probabilities makes."""
         length = next((place + 1 for place, token in enumerate(ids) if token in ends), len(ids))
         mean = sum(logprobs[:length]) / max(length, 1)
         return ModelAnswer(
