@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import logging
 import os
 from collections.abc import Iterator
@@ -21,6 +22,10 @@ logger = logging.getLogger(__name__)
 
 BUNDLED = "bundled"
 BUNDLED_FOLDER = Path(__file__).parent / "bundled"
+
+NEVER_QUANTIZED = ("audio_encoder", "adapter", r".*\.lora_[AB]", "language_model.lm_head")
+"""Parts, as regular expressions of transformers' quantizers, that stay as they are: quantization is for the
+language model, and LoRA and the output layer are small and sensitive."""
 
 HUB_OPTIONS = ("revision", "token", "cache_dir", "llama_path")
 """Options of ``from_pretrained`` that say where files are."""
@@ -141,6 +146,8 @@ def open_model(
     dtype = getattr(torch, asked, asked) if isinstance(asked, str) else asked
     if dtype not in (None, "auto") and not isinstance(dtype, torch.dtype):
         raise ConfigError(f"Unknown dtype {asked!r}; use 'auto', 'float32', 'bfloat16' or 'float16'.")
+    if options.get("quantization_config") is not None:
+        options["quantization_config"] = only_language_model(options["quantization_config"])
     device, whole = _target(options.get("device_map"))
     checkpoint = open_checkpoint(
         BUNDLED_FOLDER if os.fspath(name_or_path) == BUNDLED else name_or_path,
@@ -153,6 +160,16 @@ def open_model(
     stored = checkpoint.dtype if dtype == "auto" else dtype
     options["dtype"] = stored or language_dtype(checkpoint.config, device)
     return checkpoint
+
+
+def only_language_model(quantization_config: Any) -> Any:
+    """Return a quantization config, or a dict of one, that leaves all but the language model as it is."""
+    given = copy.deepcopy(quantization_config)
+    options = given if isinstance(given, dict) else vars(given)
+    method = str(getattr(options.get("quant_method"), "value", options.get("quant_method")))
+    name = "llm_int8_skip_modules" if method == "bitsandbytes" else "modules_to_not_convert"
+    options[name] = [*(options.get(name) or ()), *NEVER_QUANTIZED]
+    return given
 
 
 def _target(device_map: Any) -> tuple[torch.device, bool]:

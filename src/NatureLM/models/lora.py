@@ -87,7 +87,7 @@ def set_lora_strength(language_model: LlamaForCausalLM, alpha: float, merge: boo
             continue
         _unmerge(layer)
         layer.scaling[ADAPTER] = scaling
-        if merge and layer.base_layer.weight.dtype == torch.float32:
+        if merge and _holds_sums(layer.base_layer.weight):
             _merge(layer)
 
 
@@ -98,11 +98,13 @@ def unmerge_lora(language_model: LlamaForCausalLM) -> None:
 
 
 def room_to_merge(language_model: LlamaForCausalLM) -> bool:
-    """Return whether the tuned layers' weights fit into memory once more, twice over."""
+    """Return whether the tuned layers' weights can take LoRA in, and fit into memory twice more."""
     layers = lora_layers(language_model)
     if all(layer.merged for layer in layers):
         return True
     weights = [layer.base_layer.weight for layer in layers]
+    if not all(map(_holds_sums, weights)):
+        return False
     size = sum(weight.numel() * weight.element_size() for weight in weights)
     return 2 * size < available_memory(weights[0].device)
 
@@ -112,6 +114,11 @@ def lora_layers(language_model: LlamaForCausalLM) -> list[Any]:
     from peft.tuners.lora import LoraLayer
 
     return [layer for layer in language_model.modules() if isinstance(layer, LoraLayer)]
+
+
+def _holds_sums(weight: torch.Tensor) -> bool:
+    """Return whether a weight is plain float32; quantizers' own tensors may say that they are, too."""
+    return weight.dtype == torch.float32 and type(weight.data) is torch.Tensor
 
 
 def _merge(layer: Any) -> None:
