@@ -14,7 +14,7 @@ from NatureLM.audio.recording import (
     stream_blocks,
     ultrasonic_warning,
 )
-from NatureLM.audio.windows import Window, array_windows, plan_windows, recording_windows
+from NatureLM.audio.windows import Window, array_windows, long_enough, plan_windows, recording_windows
 
 __all__ = [
     "Channel",
@@ -26,6 +26,7 @@ __all__ = [
     "display_path",
     "find_recordings",
     "is_folder",
+    "long_enough",
     "parse_channel",
     "plan_windows",
     "probe",

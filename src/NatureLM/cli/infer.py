@@ -146,7 +146,11 @@ def infer(
         Optional[int], typer.Option(metavar="N", min=1, help="Beams of the search; 1 is greedy.")
     ] = None,
     strict: Annotated[
-        bool, typer.Option("--strict", help="Never fall back to another model than the one asked for.")
+        bool,
+        typer.Option(
+            "--strict",
+            help="Stop at the first recording that cannot be read, and never fall back to another model.",
+        ),
     ] = False,
     allow_fallback: Annotated[
         bool,
@@ -160,7 +164,7 @@ def infer(
 ) -> int:
     """Ask questions about recordings; print each window's answer and write all to a file.
 
-    Exit status: 0, 1 if any recording failed (all others are answered), 2 for bad usage.
+    Exit status: 0, 1 if any recording failed (all others are answered, unless --strict), 2 for bad usage.
     """
     from NatureLM.cli.display import Display
     from NatureLM.errors import ConfigError
@@ -201,6 +205,7 @@ def infer(
         formats=formats or (),
         long=long,
         merge_consecutive=merge_consecutive,
+        strict=strict,
         configuration=replace(configuration, config=config),
     )
     with Display(queries=len(request.queries), show_answers=output_path != STANDARD_OUTPUT) as display:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,6 +17,8 @@ from NatureLM.models.answering import AnswerSettings, ModelAnswer, Turn
 
 if TYPE_CHECKING:
     from NatureLM.models import NatureLM
+
+logger = logging.getLogger("NatureLM.infer")
 
 
 class Conversation:
@@ -114,6 +117,8 @@ def part_of_recording(
             )
         if last is not None and done >= last:
             break
+        if block.damage is not None:
+            logger.warning(block.damage)
     if count < MIN_NEW_SECONDS * sample_rate:
         raise RecordingError(
             f"{display_path(path)} has less than {float(MIN_NEW_SECONDS):g} s after {start_seconds:g} s; "

@@ -20,6 +20,8 @@ from NatureLM.audio import (
     RecordingInfo,
     Window,
     array_windows,
+    display_path,
+    long_enough,
     probe,
     read_metadata,
     recording_windows,
@@ -157,7 +159,9 @@ class Engine:
     def _answer(self, recordings: Sequence[Recording], batch: Sequence[_Item]) -> Iterator[tuple[int, Event]]:
         heard = [(index, item) for index, item in batch if isinstance(item, _Heard)]
         asked = [recordings[index].queries for index, _ in heard]
-        features = self.model.encode_audio([item.waveform for _, item in heard]) if heard else []
+        rate = self.model.config.sample_rate
+        waveforms = [long_enough(item.waveform, rate) for _, item in heard]
+        features = self.model.encode_audio(waveforms) if waveforms else []
         answered: list[list[ModelAnswer]] = [[] for _ in heard]
         for turn in range(max((len(queries) for queries in asked), default=0)):
             rows = [row for row, queries in enumerate(asked) if turn < len(queries)]
@@ -312,7 +316,7 @@ def _info(name: str, samples: npt.NDArray[Any], sample_rate: int) -> RecordingIn
 
 def _reason(error: Exception, name: str) -> str:
     """Return the error's sentence, with the recording's name in it."""
-    sentence = " ".join(str(error).split()) or type(error).__name__
+    shown, sentence = display_path(name), " ".join(str(error).split()) or type(error).__name__
     if not isinstance(error, RecordingError):
-        return f"{name} cannot be decoded ({sentence}); replace it by an intact copy, or leave it out."
-    return sentence if Path(name).name in sentence else f"{name}: {sentence}"
+        return f"{shown} cannot be decoded ({sentence}); replace it by an intact copy, or leave it out."
+    return sentence if Path(shown).name in sentence else f"{shown}: {sentence}"

@@ -43,6 +43,8 @@ class RunRequest:
         Whether csv and parquet have a row per species and window.
     merge_consecutive : bool
         Whether windows that follow one another become one row, where rows are per species.
+    strict : bool
+        Whether the run stops at the first recording that cannot be read (any further).
     configuration : Configuration
         Everything that a configuration file can say, with what was typed; the defaults unless given.
     """
@@ -54,6 +56,7 @@ class RunRequest:
     formats: Sequence[str] = ()
     long: bool = False
     merge_consecutive: bool = False
+    strict: bool = False
     configuration: Configuration = field(default_factory=Configuration)
 
 
@@ -95,6 +98,8 @@ def run_inference(request: RunRequest, observer: Observer) -> Summary:
         Something asked for is wrong, or cannot be honoured by the model; nothing was done.
     ModelUnavailableError, CheckpointError
         The model cannot be had or loaded.
+    RecordingError
+        With ``strict``, a recording cannot be read; the answers so far are kept.
     NatureLMError
         The results cannot be written; those so far are kept.
     """
@@ -142,6 +147,10 @@ def run_inference(request: RunRequest, observer: Observer) -> Summary:
                 elif isinstance(event, Failure):
                     files.write_failure(event)
                 observer.happened(index, event)
+                if request.strict and isinstance(event, Failure):
+                    raise RecordingError(
+                        f"stopped at the first recording that cannot be read (--strict): {event.reason}"
+                    )
         moved = files.finish(counts())
     except BaseException:
         partial = files.keep_partial(counts())
