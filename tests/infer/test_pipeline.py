@@ -234,6 +234,18 @@ def test_configuration_gives_windows_and_settings(
     assert text.count("\n") == 2
 
 
+def test_silence_is_as_asked(model: NatureLM, make_noise: Callable[..., Path], tmp_path: Path) -> None:
+    path = make_noise("a.wav", 2.0)
+    cfg = tmp_path / "run.yml"
+    cfg.write_text("silence_db: -20\n")
+    for pipeline in (Pipeline(model=model, silence_db=-20), Pipeline(model=model, cfg_path=cfg)):
+        assert [answer.silent for answer in pipeline.answers(path, [FOCAL, LIST])] == [True, True]
+        assert pipeline(path, FOCAL) == ["#0.00s - 2.00s#: None\n"]
+    assert not next(Pipeline(model=model, cfg_path=cfg, silence_db=-40).answers(path, FOCAL)).silent
+    with pytest.raises(ConfigError, match=r"silence_db: input should be less than or equal to 0, got 60"):
+        Pipeline(model=model, silence_db=60)
+
+
 def test_unknown_model_is_an_error_that_names_it(tmp_path: Path) -> None:
     from NatureLM.errors import ModelUnavailableError
 

@@ -106,6 +106,15 @@ def infer(
             metavar="SECONDS", help="Distance from one window's start to the next.  [default: the length]"
         ),
     ] = None,
+    silence_db: Annotated[
+        Optional[float],
+        typer.Option(
+            metavar="DBFS",
+            max=0.0,
+            help="Answer windows whose level (RMS relative to full scale) is below this, for example -60, "
+            "with None and without the model.",
+        ),
+    ] = None,
     batch_size: Annotated[
         Optional[int],
         typer.Option(metavar="N", min=1, help="Windows that go through the model together.  [default: 16]"),
@@ -182,6 +191,7 @@ def infer(
         "device": device.value if device else None,
         "window_length_seconds": window_length_seconds,
         "hop_length_seconds": hop_length_seconds,
+        "silence_db": silence_db,
         "batch_size": batch_size,
         "channel": channel,
         "generation.min_evidence": min_evidence,

@@ -48,6 +48,8 @@ class Pipeline:
         Windows that go through the model together; the configuration's (16) unless given.
     channel : "mix", "each" or int, optional
         Mean of the channels, every channel by itself, or one channel counted from 1.
+    silence_db : float, optional
+        Level in dBFS below which windows are answered "None" without the model.
     num_beams, max_new_tokens, min_evidence, max_species, merging_alpha : optional
         As in :class:`~NatureLM.models.answering.AnswerSettings`; the configuration's unless given.
 
@@ -75,6 +77,7 @@ class Pipeline:
         batch_size: int | None = None,
         *,
         channel: Channel | None = None,
+        silence_db: float | None = None,
         num_beams: int | None = None,
         max_new_tokens: int | None = None,
         min_evidence: float | None = None,
@@ -88,7 +91,12 @@ class Pipeline:
             "max_species": max_species,
             "merging_alpha": merging_alpha,
         }
-        options: dict[str, Any] = {"device": device, "batch_size": batch_size, "channel": channel}
+        options: dict[str, Any] = {
+            "device": device,
+            "batch_size": batch_size,
+            "channel": channel,
+            "silence_db": silence_db,
+        }
         options |= {f"generation.{name}": value for name, value in typed.items()}
         configuration = read_configuration(cfg_path, options=options)
         if isinstance(model, (str, os.PathLike)):
@@ -100,6 +108,7 @@ class Pipeline:
         self.settings = engine.settings
         self.batch_size = engine.batch_size
         self.channel: Channel = engine.channel
+        self.silence_db = engine.silence_db
         self.window_length_seconds = engine.window_length_seconds
         self.hop_length_seconds = engine.hop_length_seconds
 
@@ -308,6 +317,7 @@ class Pipeline:
             hop_length_seconds=hop,
             channel=self.channel,
             batch_size=self.batch_size,
+            silence_db=self.silence_db,
         )
 
     def _recordings(

@@ -219,6 +219,7 @@ def _parameters(
         "window_length_seconds": engine.window_length_seconds,
         "hop_length_seconds": engine.hop_length_seconds,
         "channel": engine.channel,
+        "silence_db": engine.silence_db,
         "settings": asdict(engine.settings),
     }
 
