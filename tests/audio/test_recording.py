@@ -143,8 +143,11 @@ def test_ultrasonic_warning_names_what_the_model_hears():
     assert said is not None
     assert said.startswith("bat.wav is sampled at 384 kHz, but the model hears only up to 15.9995 kHz")
     assert "None means none of the classes" in said
+    assert "--time-expansion 13 slows them until all is heard" in said
     assert ultrasonic_warning(bat, 31999) == said
     assert ultrasonic_warning(bat, 384000) is None
+    assert "up to 31.999 kHz (slowed 2 times)" in (ultrasonic_warning(bat, 31999, 2.0) or "")
+    assert ultrasonic_warning(bat, 31999, 13) is None
 
 
 @pytest.mark.skipif(not SHARED_AUDIO.is_dir(), reason="needs the recordings of shared/audio")

@@ -142,6 +142,37 @@ def test_plan_agrees_with_the_windows_of_recordings(make_recording):
             assert np.array_equal(waveform, same)
 
 
+@pytest.mark.parametrize("factor", [10.0, 4, 3, 0.5])
+@pytest.mark.parametrize(("length", "hop"), [(10.0, 10.0), (3.0, 2.5), (0.7, 1.3)])
+def test_slowed_sound_is_that_of_a_file_of_a_lower_rate(make_recording, factor, length, hop):
+    frames = np.random.default_rng(1).standard_normal(12345).astype(np.float32) / 9
+    slowed = make_recording("slowed.wav", frames=frames, sample_rate=4000, subtype="FLOAT")
+    fast = make_recording("fast.wav", frames=frames, sample_rate=int(4000 * factor), subtype="FLOAT")
+    expected = list(recording_windows(slowed, 5000, length, hop))
+    found = list(recording_windows(fast, 5000, length, hop, "mix", factor))
+    from_array = list(array_windows(frames, int(4000 * factor), 5000, length, hop, factor))
+    assert len(found) == len(expected) == len(from_array)
+    for (window, _, waveform), (other, _, same), (third, again) in zip(
+        found, expected, from_array, strict=True
+    ):
+        assert window.start_seconds == pytest.approx(other.start_seconds / factor, abs=1e-12)
+        assert window.end_seconds == pytest.approx(other.end_seconds / factor, abs=1e-12)
+        assert third == window
+        np.testing.assert_allclose(waveform, same, atol=1e-6)
+        assert np.array_equal(again, waveform)
+    assert max(window.end_seconds for window, _, _ in found) <= probe(fast).duration_seconds
+
+
+@pytest.mark.parametrize("factor", [0, -10, float("nan"), float("inf"), True])
+def test_time_expansion_that_makes_no_sense(make_recording, factor):
+    for attempt in (
+        lambda: recording_windows(make_recording("a.wav"), 16000, 10.0, 10.0, "mix", factor),
+        lambda: array_windows(np.zeros(16000), 16000, 16000, 10.0, 10.0, factor),
+    ):
+        with pytest.raises(ConfigError, match=r"time expansion is .*; give a positive factor"):
+            attempt()
+
+
 def test_full_windows_have_one_length(make_recording):
     path = make_recording("a.wav", seconds=8, sample_rate=44100)
     lengths = [len(waveform) for _, _, waveform in recording_windows(path, 16000, 1.00003, 0.777)]

@@ -143,6 +143,7 @@ def test_ultrasonic_recordings_are_warned_of_once_a_run(
     for _ in range(2):
         list(engine.run(recordings(*paths)))
         (warning,) = [message for message in caplog.messages if "kHz" in message]
+        assert "--time-expansion 6" in warning
         assert "256 kHz" in warning and f"{model.config.sample_rate / 2000:g} kHz" in warning
         caplog.clear()
 

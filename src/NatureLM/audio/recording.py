@@ -7,6 +7,7 @@ and what to do. A file that is damaged further on yields what it holds before th
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -331,7 +332,9 @@ def _check_complete(reader: SoundReader, decoded_seconds: float) -> None:
         )
 
 
-def ultrasonic_warning(info: RecordingInfo, model_sample_rate: float) -> str | None:
+def ultrasonic_warning(
+    info: RecordingInfo, model_sample_rate: float, time_expansion: float = 1.0
+) -> str | None:
     """One sentence for a recording above 96 kHz, to be said of the first in a run; None for all others.
 
     Parameters
@@ -339,11 +342,17 @@ def ultrasonic_warning(info: RecordingInfo, model_sample_rate: float) -> str | N
     info : RecordingInfo
     model_sample_rate : float
         In Hz; the model hears up to half of it, its Nyquist frequency.
+    time_expansion : float, default 1.0
+        Factor by which the recording is slowed before the model hears it.
     """
-    if info.sample_rate <= max(ULTRASONIC_SAMPLE_RATE, model_sample_rate):
+    heard_rate = model_sample_rate * time_expansion
+    if info.sample_rate <= max(ULTRASONIC_SAMPLE_RATE, heard_rate):
         return None
+    slowed = "" if time_expansion == 1.0 else f" (slowed {time_expansion:g} times)"
+    enough = math.ceil(info.sample_rate / model_sample_rate)
     return (
         f"{display_path(info.path)} is sampled at {info.sample_rate / 1000:g} kHz, but the model hears only "
-        f"up to {model_sample_rate / 2000:g} kHz: ultrasonic calls go unheard, and the answer None means "
-        "none of the classes that the model knows (said once for all such recordings)."
+        f"up to {heard_rate / 2000:g} kHz{slowed}: ultrasonic calls go unheard, and the answer None means "
+        f"none of the classes that the model knows. --time-expansion {enough} slows them until all is heard "
+        "(said once for all such recordings)."
     )

@@ -45,11 +45,18 @@ class Window:
 
 
 class _Grid:
-    """The windows of one length and hop, in exact arithmetic: no drift over any number of hops."""
+    """The windows of one length and hop, in exact arithmetic: no drift over any number of hops.
 
-    def __init__(self, window_length_seconds: float, hop_length_seconds: float) -> None:
-        self.length = _positive_seconds("window length", window_length_seconds)
-        self.hop = _positive_seconds("hop length", hop_length_seconds)
+    Seconds are those of the recording, of which slowed sound brings fewer into a window.
+    """
+
+    def __init__(
+        self, window_length_seconds: float, hop_length_seconds: float, time_expansion: float = 1.0
+    ) -> None:
+        self.time_expansion = _positive("time expansion", time_expansion, "factor")
+        self.length = _positive("window length", window_length_seconds) / self.time_expansion
+        self.hop = _positive("hop length", hop_length_seconds) / self.time_expansion
+        self.least_new = MIN_NEW_SECONDS / self.time_expansion
 
     def end(self, index: int) -> Fraction:
         return index * self.hop + self.length
@@ -65,14 +72,14 @@ class _Grid:
         if index == 0:
             return Window(0.0, float(duration))
         heard_until = max(start, self.end(index - 1))
-        if duration - heard_until >= MIN_NEW_SECONDS - TOLERANCE_SECONDS:
+        if duration - heard_until >= self.least_new - TOLERANCE_SECONDS:
             return Window(float(start), float(duration))
         return None
 
 
-def _positive_seconds(name: str, value: float) -> Fraction:
+def _positive(name: str, value: float, unit: str = "number of seconds") -> Fraction:
     if isinstance(value, bool) or not math.isfinite(value) or value <= 0:
-        raise ConfigError(f"{name} is {value!r}; give a positive number of seconds.")
+        raise ConfigError(f"{name} is {value!r}; give a positive {unit}.")
     return _exactly(value)
 
 
@@ -134,6 +141,7 @@ def recording_windows(
     window_length_seconds: float,
     hop_length_seconds: float,
     channel: Channel = "mix",
+    time_expansion: float = 1.0,
 ) -> Iterator[tuple[Window, str, np.ndarray]]:
     """Stream the windows of a recording, in one pass and at constant memory.
 
@@ -146,17 +154,20 @@ def recording_windows(
         See `plan_windows`.
     channel : {"mix", "each"} or int, default "mix"
         Mean of all channels, each channel on its own, or one channel by its number from 1.
+    time_expansion : float, default 1.0
+        Factor by which the sound is slowed, and so lowered in pitch: the waveforms, and the lengths of
+        windows and hops, are those of the slowed sound.
 
     Yields
     ------
     window : Window
-        As `plan_windows` gives them for the decoded duration.
+        As `plan_windows` gives them for the decoded duration; always in seconds of the recording itself.
     label : str
         "mix", or the channel's number: "1", "2" ... With "each", a window comes once per channel.
     waveform : np.ndarray
         Float32 (samples,), not clipped, the caller's own. A full window has ``round(window_length_seconds *
-        sample_rate)`` samples and begins at sample ``round(start * sample_rate)`` of the resampled recording;
-        a partial window is as long as what is left.
+        sample_rate)`` samples and begins at sample ``round(start * time_expansion * sample_rate)`` of the
+        resampled recording; a partial window is as long as what is left.
 
     Raises
     ------
@@ -168,12 +179,12 @@ def recording_windows(
         yielded and are valid; count the recording as failed and keep them.
     """
     channel = parse_channel(channel)
-    grid = _Grid(window_length_seconds, hop_length_seconds)
-    _check_samples(grid, sample_rate)
-    blocks = stream_blocks(path, sample_rate, channel)
+    grid = _Grid(window_length_seconds, hop_length_seconds, time_expansion)
+    rate = _expanded_rate(grid, sample_rate)
+    blocks = stream_blocks(path, rate, channel, _block_seconds(grid))
     return (
         (window, str(column + 1) if channel == "each" else str(channel), np.array(samples[:, column]))
-        for window, samples in _cut(blocks, grid, sample_rate)
+        for window, samples in _cut(blocks, grid, rate)
         for column in range(samples.shape[1])
     )
 
@@ -184,6 +195,7 @@ def array_windows(
     sample_rate: int,
     window_length_seconds: float,
     hop_length_seconds: float,
+    time_expansion: float = 1.0,
 ) -> Iterator[tuple[Window, np.ndarray]]:
     """Stream the windows of a waveform in memory, mixed to mono; see `recording_windows`.
 
@@ -195,7 +207,7 @@ def array_windows(
         integers are divided by their full scale (int16: 32768), unsigned ones first centred.
     input_sample_rate : float
         In Hz.
-    sample_rate, window_length_seconds, hop_length_seconds
+    sample_rate, window_length_seconds, hop_length_seconds, time_expansion
         See `recording_windows`.
 
     Yields
@@ -213,11 +225,12 @@ def array_windows(
         NaN or infinity.
     """
     check_sample_rate("input sample rate", input_sample_rate)
-    grid = _Grid(window_length_seconds, hop_length_seconds)
-    _check_samples(grid, sample_rate)
+    grid = _Grid(window_length_seconds, hop_length_seconds, time_expansion)
+    rate = _expanded_rate(grid, sample_rate)
     frames = _frames_first(np.asarray(array))
-    blocks = resample_blocks(_array_blocks(frames, input_sample_rate), input_sample_rate, sample_rate)
-    return ((window, np.array(samples[:, 0])) for window, samples in _cut(blocks, grid, sample_rate))
+    pieces = _array_blocks(frames, input_sample_rate, _block_seconds(grid))
+    blocks = resample_blocks(pieces, input_sample_rate, rate)
+    return ((window, np.array(samples[:, 0])) for window, samples in _cut(blocks, grid, rate))
 
 
 def _frames_first(array: np.ndarray) -> np.ndarray:
@@ -236,9 +249,9 @@ def _frames_first(array: np.ndarray) -> np.ndarray:
     return array if array.shape[0] > array.shape[1] else array.T
 
 
-def _array_blocks(frames: np.ndarray, sample_rate: float) -> Iterator[np.ndarray]:
-    """Mono float32 (frames, 1) of an array (frames, channels), a second at a time."""
-    step = max(1, int(sample_rate * BLOCK_SECONDS))
+def _array_blocks(frames: np.ndarray, sample_rate: float, seconds: float) -> Iterator[np.ndarray]:
+    """Mono float32 (frames, 1) of an array (frames, channels), some seconds at a time."""
+    step = max(1, int(sample_rate * seconds))
     for start in range(0, len(frames), step):
         block = frames[start : start + step]
         if block.dtype.kind in "iu":
@@ -249,13 +262,22 @@ def _array_blocks(frames: np.ndarray, sample_rate: float) -> Iterator[np.ndarray
         yield from finite_part(choose_channels(block, "mix"), start, sample_rate, "the array")
 
 
-def _check_samples(grid: _Grid, sample_rate: float) -> None:
+def _expanded_rate(grid: _Grid, sample_rate: float) -> float:
+    """Return the rate at which the recording has the samples that slowed sound has at `sample_rate`."""
     check_sample_rate("sample rate", sample_rate)
+    rate = _exactly(sample_rate) * grid.time_expansion
     for name, seconds in (("window length", grid.length), ("hop length", grid.hop)):
-        if seconds * _exactly(sample_rate) < 1:
+        if seconds * rate < 1:
             raise ConfigError(
-                f"{name} is {float(seconds)!r} s, less than a sample at {sample_rate} Hz; give a longer one."
+                f"{name} is {float(seconds * grid.time_expansion)!r} s, less than a sample at "
+                f"{sample_rate} Hz; give a longer one."
             )
+    return float(rate)
+
+
+def _block_seconds(grid: _Grid) -> float:
+    """Return the seconds to decode at a time, so that slowed sound takes no more memory."""
+    return BLOCK_SECONDS / max(1.0, float(grid.time_expansion))
 
 
 def _cut(

@@ -106,6 +106,15 @@ def infer(
             metavar="SECONDS", help="Distance from one window's start to the next.  [default: the length]"
         ),
     ] = None,
+    time_expansion: Annotated[
+        Optional[float],
+        typer.Option(
+            metavar="FACTOR",
+            help="Slow recordings by this factor, for ultrasonic calls: 10 takes 384 kHz for 38.4. Window "
+            "and hop length are seconds of the slowed sound, times in results those of the recording. Not "
+            "for files that were recorded slowed.  [default: 1.0]",
+        ),
+    ] = None,
     silence_db: Annotated[
         Optional[float],
         typer.Option(
@@ -191,6 +200,7 @@ def infer(
         "device": device.value if device else None,
         "window_length_seconds": window_length_seconds,
         "hop_length_seconds": hop_length_seconds,
+        "time_expansion": time_expansion,
         "silence_db": silence_db,
         "batch_size": batch_size,
         "channel": channel,

@@ -46,6 +46,7 @@ def build_engine(configuration: Configuration, model: NatureLM | None = None) ->
         channel=config.channel,
         batch_size=config.batch_size,
         silence_db=config.silence_db,
+        time_expansion=config.time_expansion,
     )
     if chosen and config.generation not in layers:
         logger.warning(

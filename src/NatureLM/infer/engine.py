@@ -121,6 +121,9 @@ class Engine:
     silence_db : float or None
         Level in dBFS below which a window is answered "None" without the model, see
         :func:`~NatureLM.audio.level_dbfs`; None asks the model about every window.
+    time_expansion : float
+        Factor by which recordings are slowed before the model hears them. Lengths of windows and hops are
+        those of the slowed sound; times in events are those of the recording.
 
     Raises
     ------
@@ -138,6 +141,7 @@ class Engine:
         channel: Channel = "mix",
         batch_size: int = 16,
         silence_db: float | None = None,
+        time_expansion: float = 1.0,
     ) -> None:
         check_window(model, window_length_seconds, hop_length_seconds)
         check_settings(model, settings)
@@ -148,6 +152,7 @@ class Engine:
         self.channel = channel
         self.batch_size = batch_size
         self.silence_db = silence_db
+        self.time_expansion = time_expansion
 
     def run(self, recordings: Sequence[Recording]) -> Generator[tuple[int, Event], None, None]:
         """Yield what happens, each with the place of its recording in ``recordings``.
@@ -252,7 +257,7 @@ class Engine:
             try:
                 info, windows = self._open(recording)
                 if warning is None:
-                    warning = ultrasonic_warning(info, self.model.config.sample_rate)
+                    warning = ultrasonic_warning(info, self.model.config.sample_rate, self.time_expansion)
                     if warning is not None:
                         logger.warning(warning)
                 yield index, Opened(recording.name, info.duration_seconds)
@@ -270,17 +275,17 @@ class Engine:
 
     def _open(self, recording: Recording) -> tuple[RecordingInfo, Iterator[_Heard]]:
         rate = self.model.config.sample_rate
-        length, hop = self.window_length_seconds, self.hop_length_seconds
+        length, hop, slower = self.window_length_seconds, self.hop_length_seconds, self.time_expansion
         if recording.path is not None:
             info = probe(recording.path)
             metadata = read_metadata(recording.path)
-            windows = recording_windows(recording.path, rate, length, hop, self.channel)
+            windows = recording_windows(recording.path, rate, length, hop, self.channel, slower)
             return info, (
                 self._hear(window, channel, waveform, metadata) for window, channel, waveform in windows
             )
         assert recording.samples is not None and recording.sample_rate is not None
         info = _info(recording.name, recording.samples, recording.sample_rate)
-        mixed = array_windows(recording.samples, recording.sample_rate, rate, length, hop)
+        mixed = array_windows(recording.samples, recording.sample_rate, rate, length, hop, slower)
         return info, (self._hear(window, "mix", waveform, RecorderMetadata()) for window, waveform in mixed)
 
     def _hear(

@@ -48,6 +48,9 @@ class Pipeline:
         Windows that go through the model together; the configuration's (16) unless given.
     channel : "mix", "each" or int, optional
         Mean of the channels, every channel by itself, or one channel counted from 1.
+    time_expansion : float, optional
+        Factor by which recordings are slowed before the model hears them, for ultrasonic calls. Lengths of
+        windows and hops are those of the slowed sound, times in answers those of the recording.
     silence_db : float, optional
         Level in dBFS below which windows are answered "None" without the model.
     num_beams, max_new_tokens, min_evidence, max_species, merging_alpha : optional
@@ -77,6 +80,7 @@ class Pipeline:
         batch_size: int | None = None,
         *,
         channel: Channel | None = None,
+        time_expansion: float | None = None,
         silence_db: float | None = None,
         num_beams: int | None = None,
         max_new_tokens: int | None = None,
@@ -95,6 +99,7 @@ class Pipeline:
             "device": device,
             "batch_size": batch_size,
             "channel": channel,
+            "time_expansion": time_expansion,
             "silence_db": silence_db,
         }
         options |= {f"generation.{name}": value for name, value in typed.items()}
@@ -108,6 +113,7 @@ class Pipeline:
         self.settings = engine.settings
         self.batch_size = engine.batch_size
         self.channel: Channel = engine.channel
+        self.time_expansion = engine.time_expansion
         self.silence_db = engine.silence_db
         self.window_length_seconds = engine.window_length_seconds
         self.hop_length_seconds = engine.hop_length_seconds
@@ -291,7 +297,10 @@ class Pipeline:
         for recording in recordings:
             if recording.path is not None:
                 heard.append(
-                    part_of_recording(recording.path, rate, self.channel, start_seconds, end_seconds, longest)
+                    part_of_recording(
+                        *(recording.path, rate, self.channel, start_seconds, end_seconds, longest),
+                        self.time_expansion,
+                    )
                 )
                 continue
             # Samples in memory are cut by whoever holds them; longer ones are refused.
@@ -318,6 +327,7 @@ class Pipeline:
             channel=self.channel,
             batch_size=self.batch_size,
             silence_db=self.silence_db,
+            time_expansion=self.time_expansion,
         )
 
     def _recordings(

@@ -220,6 +220,7 @@ def _parameters(
         "hop_length_seconds": engine.hop_length_seconds,
         "channel": engine.channel,
         "silence_db": engine.silence_db,
+        "time_expansion": engine.time_expansion,
         "settings": asdict(engine.settings),
     }
 
