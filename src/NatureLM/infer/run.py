@@ -89,8 +89,10 @@ class Observer(Protocol):
         """Hear an event of the file ``paths[index]``."""
 
 
-def run_inference(request: RunRequest, observer: Observer) -> Summary:
+def run_inference(request: RunRequest, observer: Observer, engine: Engine | None = None) -> Summary:
     """Ask the queries about the files and write the answers; the results say which model gave them.
+
+    The engine is made as the request's configuration says, unless one is given.
 
     Raises
     ------
@@ -112,7 +114,7 @@ def run_inference(request: RunRequest, observer: Observer) -> Summary:
         long=request.long,
         merge_consecutive=request.merge_consecutive,
     )
-    engine = build_engine(request.configuration)
+    engine = build_engine(request.configuration) if engine is None else engine
     for query in queries:
         engine.model.check_query(query)
     observer.say(f"Model: {engine.model.config.name} on {engine.model.device}.")
