@@ -97,6 +97,12 @@ class InferenceConfig(Section):
         left out.
     channel : "mix", "each" or int
         Mean of the channels, every channel by itself, or one channel counted from 1.
+    time_expansion : float
+        Factor by which recordings are slowed before the model hears them, for ultrasonic calls; lengths of
+        windows and hops are those of the slowed sound, times in results those of the recording.
+    silence_db : float or None
+        Level in dBFS, at most 0, below which a window is answered "None" without the model; None asks the
+        model about every window.
     batch_size : int
         Windows that go through the model together.
     generation : GenerationConfig
@@ -110,6 +116,8 @@ class InferenceConfig(Section):
     window_length_seconds: float = Field(default=10.0, gt=0.0)
     hop_length_seconds: float | None = Field(default=None, gt=0.0)
     channel: Literal["mix", "each"] | int = "mix"
+    time_expansion: float = Field(default=1.0, gt=0.0)
+    silence_db: float | None = Field(default=None, le=0.0)
     batch_size: int = Field(default=16, ge=1)
     generation: GenerationConfig = Field(default_factory=GenerationConfig)
 

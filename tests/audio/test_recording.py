@@ -1,4 +1,3 @@
-import logging
 from pathlib import Path
 
 import numpy as np
@@ -97,39 +96,43 @@ def test_samples_that_are_no_numbers(make_recording, bad):
     frames = np.zeros((32000, 2), np.float32)
     frames[24000, 1] = bad
     path = make_recording("a.wav", frames=frames, subtype="FLOAT")
-    blocks = stream(path, 16000)
-    assert len(next(blocks)) == 16000
-    with pytest.raises(RecordingError, match=rf"a\.wav is damaged: the sample at 1\.500 s is {bad}"):
-        list(blocks)
+    for rate in (16000, 48000):
+        blocks = stream(path, rate)
+        samples = 0
+        with pytest.raises(RecordingError, match=rf"a\.wav is damaged: the sample at 1\.500 s is {bad}"):
+            for block in blocks:
+                samples += len(block)
+        assert samples == 1.5 * rate  # every one before the damage
     assert len(whole(path, 16000, channel=1)) == 32000  # the damaged channel is not asked for
 
 
-def test_truncated_file_warns_once_with_both_lengths(make_recording, caplog):
+def test_truncated_file_gives_its_sound_and_names_both_lengths(make_recording):
     path = make_recording("a.wav", seconds=20)
     path.write_bytes(path.read_bytes()[: 44 + 2 * 16000 * 12])
-    with caplog.at_level(logging.WARNING, "NatureLM.audio"):
-        assert len(whole(path, 16000)) == 12 * 16000
-    assert caplog.messages == [
-        f"{path} is cut off or damaged: 12.0 s of the expected 20.0 s could be decoded and are used."
-    ]
+    *blocks, last = stream_blocks(path, 48000)
+    assert sum(len(block.samples) for block in (*blocks, last)) == 12 * 48000
+    assert {block.damage for block in blocks} == {None}
+    assert last.decoded_seconds == 12.0
+    assert last.damage == (
+        f"{path} is cut off or damaged: 12.0 s of the expected 20.0 s could be decoded and are used; "
+        "replace it by an intact copy to have the rest."
+    )
+    with pytest.raises(RecordingError, match=r"12\.0 s of the expected 20\.0 s"):
+        list(stream(path, 16000))
 
 
-def test_truncated_flac_and_mp3_warn(make_recording, caplog):
-    for name in ("a.flac", "a.mp3"):
-        path = make_recording(name, seconds=20)
-        path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
-        with caplog.at_level(logging.WARNING, "NatureLM.audio"):
-            assert 9 < len(whole(path, 16000)) / 16000 <= 10
-        assert len(caplog.messages) == 1
-        assert "s of the expected 20.0 s" in caplog.messages[0]
-        caplog.clear()
+@pytest.mark.parametrize("name", ["a.flac", "a.mp3"])
+def test_truncated_flac_and_mp3(make_recording, name):
+    path = make_recording(name, seconds=20)
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    *_, last = stream_blocks(path, 16000)
+    assert 9 < last.decoded_seconds <= 10
+    assert "s of the expected 20.0 s" in last.damage
 
 
-def test_whole_files_do_not_warn(make_recording, caplog):
-    with caplog.at_level(logging.WARNING, "NatureLM.audio"):
-        for name in ("a.wav", "a.flac", "a.mp3", "a.ogg", "a.opus", "a.aiff"):
-            assert len(whole(make_recording(name, seconds=3), 16000)) == 48000
-    assert caplog.messages == []
+def test_whole_files_are_not_damaged(make_recording):
+    for name in ("a.wav", "a.flac", "a.mp3", "a.ogg", "a.opus", "a.aiff"):
+        assert len(whole(make_recording(name, seconds=3), 16000)) == 48000
 
 
 def test_ultrasonic_warning_names_what_the_model_hears():
@@ -140,8 +143,11 @@ def test_ultrasonic_warning_names_what_the_model_hears():
     assert said is not None
     assert said.startswith("bat.wav is sampled at 384 kHz, but the model hears only up to 15.9995 kHz")
     assert "None means none of the classes" in said
+    assert "--time-expansion 13 slows them until all is heard" in said
     assert ultrasonic_warning(bat, 31999) == said
     assert ultrasonic_warning(bat, 384000) is None
+    assert "up to 31.999 kHz (slowed 2 times)" in (ultrasonic_warning(bat, 31999, 2.0) or "")
+    assert ultrasonic_warning(bat, 31999, 13) is None
 
 
 @pytest.mark.skipif(not SHARED_AUDIO.is_dir(), reason="needs the recordings of shared/audio")
@@ -156,13 +162,11 @@ def test_ultrasonic_warning_names_what_the_model_hears():
         ("stereo.wav", 16000, 2, 0.625),
     ],
 )
-def test_real_recordings(name, sample_rate, channels, seconds, caplog):
+def test_real_recordings(name, sample_rate, channels, seconds):
     path = SHARED_AUDIO / name
     info = probe(path)
     assert (info.sample_rate, info.channels) == (sample_rate, channels)
     assert info.duration_seconds == pytest.approx(seconds, rel=0.03)  # MP3 headers estimate
-    with caplog.at_level(logging.WARNING, "NatureLM.audio"):
-        samples = whole(path, 48000)
+    samples = whole(path, 48000)
     assert len(samples) / 48000 == pytest.approx(seconds, abs=1e-4)
     assert 0.001 < np.abs(samples).max() < 1.5
-    assert caplog.messages == []

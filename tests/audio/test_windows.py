@@ -7,7 +7,7 @@ import pytest
 import soundfile
 import soxr
 
-from NatureLM.audio import Window, array_windows, plan_windows, probe, recording_windows
+from NatureLM.audio import Window, array_windows, long_enough, plan_windows, probe, recording_windows
 from NatureLM.errors import ConfigError, RecordingError
 
 
@@ -76,14 +76,36 @@ def test_less_than_a_sample(make_recording):
         recording_windows(make_recording("a.wav"), 16000, 1, 1e-5)
 
 
-@pytest.mark.parametrize("length", [10.0, 0.1])
-def test_too_short(make_recording, length):
-    with pytest.raises(RecordingError, match=r"a\.wav lasts 0\.490 s, too short"):
-        list(recording_windows(make_recording("a.wav", seconds=0.49), 16000, length, length))
-    with pytest.raises(RecordingError, match=r"the recording lasts 0\.490 s"):
-        plan_windows(0.49, length, length)
-    with pytest.raises(RecordingError, match=r"the array lasts 0\.490 s"):
-        list(array_windows(np.zeros(7840), 16000, 16000, length, length))
+@pytest.mark.parametrize(
+    ("length", "expected"), [(10.0, [(0.0, 0.49)]), (0.2, [(0.0, 0.2), (0.2, 0.4)]), (0.49, [(0.0, 0.49)])]
+)
+def test_a_short_recording_is_heard_whole(make_recording, length, expected):
+    path = make_recording("a.wav", seconds=0.49)
+    assert ends(plan_windows(0.49, length, length)) == expected
+    assert ends([window for window, _, _ in recording_windows(path, 16000, length, length)]) == expected
+    heard = list(array_windows(np.zeros(7840), 16000, 16000, length, length))
+    assert ends([window for window, _ in heard]) == expected
+    assert len(heard[0][1]) == round(expected[0][1] * 16000)
+
+
+@pytest.mark.parametrize("sample_rate", [16000, 48000, 384000])
+def test_a_single_sample_is_a_window(make_recording, sample_rate):
+    path = make_recording("a.wav", frames=np.full((1, 1), 0.5, np.float32), sample_rate=sample_rate)
+    ((window, _, waveform),) = recording_windows(path, 48000, 10.0, 10.0)
+    assert window == Window(0.0, 1 / sample_rate)
+    heard = long_enough(waveform, 48000)
+    assert len(heard) == 24000 and not heard[len(waveform) :].any()
+
+
+def test_long_enough_leaves_longer_waveforms_alone():
+    waveform = np.ones(24000, np.float32)
+    assert long_enough(waveform, 48000) is waveform
+
+
+@pytest.mark.parametrize("duration", [0.0, -1.0, float("nan"), float("inf")])
+def test_durations_that_make_no_sense(duration):
+    with pytest.raises(RecordingError, match=r"the recording's duration is .*; give a positive number"):
+        plan_windows(duration, 10.0, 10.0)
 
 
 def test_plan_agrees_with_the_windows_of_recordings(make_recording):
@@ -118,6 +140,37 @@ def test_plan_agrees_with_the_windows_of_recordings(make_recording):
         assert [window for window, _ in from_array] == plan
         for (_, _, waveform), (_, same) in zip(windows, from_array, strict=True):
             assert np.array_equal(waveform, same)
+
+
+@pytest.mark.parametrize("factor", [10.0, 4, 3, 0.5])
+@pytest.mark.parametrize(("length", "hop"), [(10.0, 10.0), (3.0, 2.5), (0.7, 1.3)])
+def test_slowed_sound_is_that_of_a_file_of_a_lower_rate(make_recording, factor, length, hop):
+    frames = np.random.default_rng(1).standard_normal(12345).astype(np.float32) / 9
+    slowed = make_recording("slowed.wav", frames=frames, sample_rate=4000, subtype="FLOAT")
+    fast = make_recording("fast.wav", frames=frames, sample_rate=int(4000 * factor), subtype="FLOAT")
+    expected = list(recording_windows(slowed, 5000, length, hop))
+    found = list(recording_windows(fast, 5000, length, hop, "mix", factor))
+    from_array = list(array_windows(frames, int(4000 * factor), 5000, length, hop, factor))
+    assert len(found) == len(expected) == len(from_array)
+    for (window, _, waveform), (other, _, same), (third, again) in zip(
+        found, expected, from_array, strict=True
+    ):
+        assert window.start_seconds == pytest.approx(other.start_seconds / factor, abs=1e-12)
+        assert window.end_seconds == pytest.approx(other.end_seconds / factor, abs=1e-12)
+        assert third == window
+        np.testing.assert_allclose(waveform, same, atol=1e-6)
+        assert np.array_equal(again, waveform)
+    assert max(window.end_seconds for window, _, _ in found) <= probe(fast).duration_seconds
+
+
+@pytest.mark.parametrize("factor", [0, -10, float("nan"), float("inf"), True])
+def test_time_expansion_that_makes_no_sense(make_recording, factor):
+    for attempt in (
+        lambda: recording_windows(make_recording("a.wav"), 16000, 10.0, 10.0, "mix", factor),
+        lambda: array_windows(np.zeros(16000), 16000, 16000, 10.0, 10.0, factor),
+    ):
+        with pytest.raises(ConfigError, match=r"time expansion is .*; give a positive factor"):
+            attempt()
 
 
 def test_full_windows_have_one_length(make_recording):
@@ -164,20 +217,46 @@ def test_windows_never_end_behind_what_was_decoded(make_recording):
     path = make_recording("a.flac", seconds=20)
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
     assert probe(path).duration_seconds == 20
-    windows = list(recording_windows(path, 16000, 3.0, 3.0))
+    windows = []
+    with pytest.raises(
+        RecordingError, match=r"a\.flac is cut off or damaged: [\d.]+ s of the expected 20\.0 s"
+    ):
+        for heard in recording_windows(path, 16000, 3.0, 3.0):
+            windows.append(heard)
     last, _, waveform = windows[-1]
     assert last.start_seconds == 9.0
     assert 9.5 < last.end_seconds < 10.0
     assert len(waveform) == round((last.end_seconds - 9.0) * 16000)
 
 
-def test_windows_before_late_damage_are_yielded(make_recording):
-    frames = np.zeros(10 * 16000, np.float32)
-    frames[7 * 16000 + 5] = np.nan
-    windows = recording_windows(make_recording("a.wav", frames=frames, subtype="FLOAT"), 16000, 3.0, 3.0)
-    assert [next(windows)[0].end_seconds, next(windows)[0].end_seconds] == [3.0, 6.0]
-    with pytest.raises(RecordingError, match=r"the sample at 7\.000 s is nan"):
-        next(windows)
+@pytest.mark.parametrize("sample_rate", [16000, 48000])
+@pytest.mark.parametrize(
+    ("damaged", "expected"),
+    [
+        (6 * 16000, [(0.0, 3.0), (3.0, 6.0)]),
+        (6 * 16000 + 5, [(0.0, 3.0), (3.0, 6.0)]),
+        (7 * 16000, [(0.0, 3.0), (3.0, 6.0), (6.0, 7.0)]),
+        (8000, [(0.0, 0.5)]),
+        (0, []),
+    ],
+)
+def test_all_sound_before_the_damage_is_yielded(make_recording, damaged, expected, sample_rate):
+    frames = np.random.default_rng(0).standard_normal(10 * 16000).astype(np.float32) / 9
+    frames[damaged] = np.nan
+    path = make_recording("a.wav", frames=frames, subtype="FLOAT")
+    before = make_recording("b.wav", frames=frames[: max(damaged, 1)], subtype="FLOAT")
+    for windows in (
+        ((window, waveform) for window, _, waveform in recording_windows(path, sample_rate, 3.0, 3.0)),
+        array_windows(frames, 16000, sample_rate, 3.0, 3.0),
+    ):
+        heard = []
+        with pytest.raises(RecordingError, match=rf"the sample at {damaged / 16000:.3f} s is nan"):
+            for window in windows:
+                heard.append(window)
+        assert ends([window for window, _ in heard]) == expected
+        whole = recording_windows(before, sample_rate, 3.0, 3.0)
+        for (_, waveform), (_, _, same) in zip(heard, whole, strict=False):
+            assert np.array_equal(waveform, same)
 
 
 def test_hours_of_sound_in_little_memory(tmp_path):

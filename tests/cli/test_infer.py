@@ -185,6 +185,34 @@ def test_no_fallback_where_none_is_wanted(
     assert sorted(path.name for path in folder.iterdir()) == ["noise.wav"]
 
 
+@pytest.mark.parametrize("arguments", [[], ["--strict"]])
+def test_damaged_recording_is_status_1_and_stops_only_a_strict_run(
+    arguments: list[str], naturelm: Naturelm, folder: Path, noise: Path
+) -> None:
+    whole = (folder / noise).read_bytes()
+    (folder / "cut.wav").write_bytes(whole[: 44 + 2 * 16000 * 11])
+    done = naturelm("infer", "--audio-path", ".", "--query", FOCAL, *arguments)
+    assert done.returncode == 1
+    reason = "cut.wav is cut off or damaged: 11.0 s of the expected 12.0 s could be decoded and are used;"
+    *_, failed, last = [line for line in done.stderr.splitlines() if not line.startswith("Stopped: ")]
+    assert failed.startswith(f"failed: {reason}")
+    ending = ".partial" if arguments else ""
+    found = [row["end_seconds"] for row in rows(folder / f"inference_output.jsonl{ending}")]
+    if arguments:
+        assert found == [10.0, 11.0]
+        assert last.startswith(
+            f"naturelm: error: stopped at the first recording that cannot be read (--strict): {reason}"
+        )
+    else:
+        assert found == [10.0, 11.0, 10.0, 12.0]
+        assert last == (
+            "2 recordings, 4 windows, 1 failed (inference_output.jsonl.failures.jsonl); "
+            "results in inference_output.jsonl"
+        )
+    (failure,) = rows(folder / f"inference_output.jsonl{ending}.failures.jsonl")
+    assert failure["audio_path"] == "cut.wav" and failure["reason"].startswith(reason)
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

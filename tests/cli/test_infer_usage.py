@@ -32,6 +32,7 @@ def in_a_folder_with_a_recording(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
         (["--audio-path", "empty", "--query", "Which?"], "--audio-path empty: no recordings in there"),
         (["--audio-path", "a.wav", "--query", "Which?", "--batch-size", "0"], "--batch-size"),
         (["--audio-path", "a.wav", "--query", "Which?", "--min-evidence", "2"], "--min-evidence"),
+        (["--audio-path", "a.wav", "--query", "Which?", "--silence-db", "60"], "--silence-db"),
         (["--audio-path", "a.wav", "--query", "Which?", "--device", "tpu"], "'tpu' is not one of"),
         (["--audio-path", "a.wav", "--query", "Which?", "--channel", "left"], "channel is 'left'"),
         (["--audio-path", "a.wav", "--query", "Which?", "--hop-length-seconds", "0"], "hop_length_seconds"),

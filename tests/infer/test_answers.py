@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 from NatureLM.infer.answers import Answer, Failure, answer_line, recording_text
 from NatureLM.models.answering import Detection
 
@@ -31,6 +33,7 @@ def test_row_has_the_documented_columns_in_order() -> None:
         "model",
         "recorded_at",
         "site",
+        "silent",
         "detections",
     ]
     assert (row["confidence"], row["mean_logprob"]) == (0.987654, -0.0125)
@@ -38,6 +41,11 @@ def test_row_has_the_documented_columns_in_order() -> None:
         {"common_name": "Green Treefrog", "scientific_name": "Dryophytes cinereus", "score": 0.876543}
     ]
     assert row["recorded_at"] is None and row["site"] is None
+
+
+def test_silent_window_has_no_scores() -> None:
+    row = replace(an_answer(), output="None", confidence=None, mean_logprob=None, silent=True).as_row()
+    assert (row["confidence"], row["mean_logprob"], row["silent"]) == (None, None, True)
 
 
 def test_times_are_never_rounded_up_beyond_the_recording() -> None:

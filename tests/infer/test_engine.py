@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -103,13 +104,18 @@ def test_bad_recordings_do_not_stop_the_others(
     failures = {
         Path(event.audio_path).name: event.reason for _, event in events if isinstance(event, Failure)
     }
-    assert list(failures) == ["b_text.wav", "c_damaged.wav", "d_short.wav", "gone.wav"]
+    assert list(failures) == ["b_text.wav", "c_damaged.wav", "gone.wav"]
     assert all(name in reason and "\n" not in reason for name, reason in failures.items())
     assert "22.000 s" in failures["c_damaged.wav"]
     answered = [
         (Path(event.audio_path).name, event.end_seconds) for _, event in events if isinstance(event, Answer)
     ]
-    assert answered == [("a.wav", 3.0), ("c_damaged.wav", 10.0), ("c_damaged.wav", 20.0), ("f.wav", 3.0)]
+    assert answered == [
+        ("a.wav", 3.0),
+        *(("c_damaged.wav", end) for end in (10.0, 20.0, 22.0)),
+        ("d_short.wav", 0.2),
+        ("f.wav", 3.0),
+    ]
 
 
 def test_every_channel_by_itself(model: NatureLM, make_noise: Callable[..., Path]) -> None:
@@ -137,6 +143,7 @@ def test_ultrasonic_recordings_are_warned_of_once_a_run(
     for _ in range(2):
         list(engine.run(recordings(*paths)))
         (warning,) = [message for message in caplog.messages if "kHz" in message]
+        assert "--time-expansion 6" in warning
         assert "256 kHz" in warning and f"{model.config.sample_rate / 2000:g} kHz" in warning
         caplog.clear()
 
@@ -212,6 +219,62 @@ def test_window_beyond_the_models_hearing_is_refused(model: NatureLM) -> None:
 def test_merging_alpha_needs_lora(model: NatureLM) -> None:
     with pytest.raises(ConfigError, match=r"--merging-alpha.*no LoRA"):
         an_engine(model, settings=AnswerSettings(merging_alpha=0.5))
+
+
+def test_silent_windows_are_answered_without_the_model(
+    model: NatureLM, make_noise: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loud = make_noise("a.wav", 2.0)  # RMS 0.02: -34 dBFS
+    samples, rate = soundfile.read(loud, dtype="float32")
+    parts = [samples, 0 * samples, samples / 100, samples, samples / 10]
+    for name in ("b.wav", "c.wav"):
+        soundfile.write(tmp_path / name, np.concatenate(parts), rate, subtype="FLOAT")
+    soundfile.write(tmp_path / "d.wav", 0 * samples, rate)
+    asked = recordings(*(tmp_path / name for name in ("b.wav", "c.wav", "d.wav")), queries=(LIST, FOCAL))
+    options = {"window_length_seconds": 2.0, "hop_length_seconds": 2.0}
+    every = [event for _, event in an_engine(model, 4, **options).run(asked)]
+
+    sizes: list[int] = []
+    encode = model.encode_audio
+
+    def counting(heard: list[np.ndarray]) -> list[object]:
+        sizes.append(len(heard))
+        return encode(heard)
+
+    monkeypatch.setattr(model, "encode_audio", counting)
+    events = [event for _, event in an_engine(model, 4, silence_db=-60.0, **options).run(asked)]
+
+    assert sizes == [2, 2, 2]  # of four, four and three windows
+    assert len(events) == len(every)
+    silent = []
+    for event, with_model in zip(events, every, strict=True):
+        if isinstance(event, Answer) and event.silent:
+            assert isinstance(with_model, Answer)
+            silent.append((Path(event.audio_path).name, event.start_seconds, event.query))
+            assert event == replace(
+                with_model, output="None", confidence=None, mean_logprob=None, silent=True, detections=[]
+            )
+        elif isinstance(event, Answer):
+            assert isinstance(with_model, Answer)
+            assert (event.output, event.silent) == (with_model.output, False)
+        else:
+            assert event == with_model
+    windows = [("b.wav", 2.0), ("b.wav", 4.0), ("c.wav", 2.0), ("c.wav", 4.0), ("d.wav", 0.0)]
+    assert silent == [(*window, query) for window in windows for query in (LIST, FOCAL)]
+
+
+@pytest.mark.parametrize("name", ["a.wav", "a.flac"])
+def test_only_digital_silence_lies_below_any_level(
+    name: str, model: NatureLM, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    soundfile.write(tmp_path / name, np.zeros(48000, np.float32), 16000)
+    monkeypatch.setattr(model, "encode_audio", None)
+    (answer,) = [
+        event
+        for _, event in an_engine(model, silence_db=-1e6).run(recordings(tmp_path / name))
+        if isinstance(event, Answer)
+    ]
+    assert answer.silent
 
 
 def test_windows_have_absolute_times(model: NatureLM, make_noise: Callable[..., Path]) -> None:

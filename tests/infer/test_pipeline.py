@@ -11,15 +11,18 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 import soundfile
+import soxr
 import torch
 
 from NatureLM.errors import ConfigError, RecordingError
 from NatureLM.infer import Answer, Failure, Pipeline, RecordingsError
+from NatureLM.infer.writers import write_tables
 from NatureLM.models.answering import AnswerSettings
 
 if TYPE_CHECKING:
     from NatureLM.models import NatureLM
 
+ASSETS = Path(__file__).parents[2] / "assets"
 FOCAL = "What is the common name for the focal species in the audio?"
 LIST = "What are the common names for the species in the audio, if any?"
 
@@ -136,7 +139,7 @@ def test_one_broken_recording_costs_no_other_its_text(
     (tmp_path / "text.wav").write_text("no sound")
     cut = make_noise("cut.wav", 15.0)
     samples, rate = soundfile.read(cut, dtype="float32")
-    samples[12 * rate] = np.nan
+    samples[10 * rate] = np.nan
     soundfile.write(cut, samples, rate, subtype="FLOAT")
     audios = [make_noise("a.wav", 3.0), tmp_path / "text.wav", cut, make_noise("b.wav", 4.0)]
 
@@ -232,6 +235,55 @@ def test_configuration_gives_windows_and_settings(
     assert (pipeline.settings.min_evidence, pipeline.batch_size) == (0.7, 3)
     (text,) = pipeline([make_noise("a.wav", 4.0)], FOCAL)
     assert text.count("\n") == 2
+
+
+def test_calls_sped_up_beyond_hearing_are_named_when_slowed(model: NatureLM, tmp_path: Path) -> None:
+    samples, rate = soundfile.read(ASSETS / "dawn_25s.ogg", dtype="float32")
+    bat = tmp_path / "BAT_20230621_235959.wav"
+    soundfile.write(bat, soxr.resample(samples, rate, 38400), 384000)
+    tit, rate = soundfile.read(ASSETS / "great_tit.ogg", dtype="float32")
+
+    def heard(pipeline: Pipeline) -> list[tuple[float, float, str, str | None]]:
+        return [
+            (answer.start_seconds, answer.end_seconds, answer.output, answer.recorded_at)
+            for answer in pipeline.answers(bat, FOCAL)
+        ]
+
+    assert heard(Pipeline(model=model)) == [(0.0, 2.5, "None", "2023-06-21T23:59:59")]
+    slowed = Pipeline(model=model, time_expansion=10)
+    assert heard(slowed) == [
+        (0.0, 1.0, "Northern Saw-whet Owl", "2023-06-21T23:59:59"),
+        (1.0, 2.0, "None", "2023-06-22T00:00:00"),
+        (2.0, 2.5, "Eastern Wood-Pewee", "2023-06-22T00:00:01"),
+    ]
+    fast = soxr.resample(tit, rate, 38400)
+    assert slowed(fast, FOCAL, input_sample_rate=384000) == ["#0.00s - 1.00s#: Great Tit\n"]
+    assert slowed.conversation(bat, end_seconds=0.9).ask(FOCAL).text == "Northern Saw-whet Owl"
+    with pytest.raises(ConfigError, match="longer than the 2 s that a conversation"):
+        Pipeline(model=model, time_expansion=model.config.max_window_seconds / 2).conversation(bat)
+    (written,) = write_tables(slowed.answers(bat, FOCAL), output=tmp_path / "bat.selections.txt")
+    lines = [line.split("\t") for line in written.read_text().splitlines()[1:]]
+    assert [line[3:8] for line in lines] == [
+        ["0.0", "1.0", "0.0", "192000.0", "Northern Saw-whet Owl"],
+        ["2.0", "2.5", "0.0", "192000.0", "Eastern Wood-Pewee"],
+    ]
+    for factor in (0, -10):
+        with pytest.raises(
+            ConfigError, match=f"time_expansion: input should be greater than 0, got {factor}"
+        ):
+            Pipeline(model=model, time_expansion=factor)
+
+
+def test_silence_is_as_asked(model: NatureLM, make_noise: Callable[..., Path], tmp_path: Path) -> None:
+    path = make_noise("a.wav", 2.0)
+    cfg = tmp_path / "run.yml"
+    cfg.write_text("silence_db: -20\n")
+    for pipeline in (Pipeline(model=model, silence_db=-20), Pipeline(model=model, cfg_path=cfg)):
+        assert [answer.silent for answer in pipeline.answers(path, [FOCAL, LIST])] == [True, True]
+        assert pipeline(path, FOCAL) == ["#0.00s - 2.00s#: None\n"]
+    assert not next(Pipeline(model=model, cfg_path=cfg, silence_db=-40).answers(path, FOCAL)).silent
+    with pytest.raises(ConfigError, match=r"silence_db: input should be less than or equal to 0, got 60"):
+        Pipeline(model=model, silence_db=60)
 
 
 def test_unknown_model_is_an_error_that_names_it(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from NatureLM.audio.decoding import display_path
 from NatureLM.audio.finding import is_folder, recording_suffixes
+from NatureLM.audio.level import level_dbfs
 from NatureLM.audio.metadata import RecorderMetadata, read_metadata, window_time
 from NatureLM.audio.recording import (
     Channel,
@@ -14,7 +15,7 @@ from NatureLM.audio.recording import (
     stream_blocks,
     ultrasonic_warning,
 )
-from NatureLM.audio.windows import Window, array_windows, plan_windows, recording_windows
+from NatureLM.audio.windows import Window, array_windows, long_enough, plan_windows, recording_windows
 
 __all__ = [
     "Channel",
@@ -26,6 +27,8 @@ __all__ = [
     "display_path",
     "find_recordings",
     "is_folder",
+    "level_dbfs",
+    "long_enough",
     "parse_channel",
     "plan_windows",
     "probe",

@@ -208,7 +208,10 @@ def _beginning(path: Path) -> bytes:
 
 
 def _reason(error: soundfile.LibsndfileError) -> str:
-    return str(error.error_string).strip().rstrip(".") or f"libsndfile error {error.code}"
+    text = str(error.error_string).strip().rstrip(".")
+    if text.startswith("File does not exist"):  # said of unknown formats too, and ours is known to exist
+        return "Format not recognised"
+    return text or f"libsndfile error {error.code}"
 
 
 def _frames_once_written(libsndfile_log: str, frames: int) -> int:

@@ -2,12 +2,12 @@
 
 Everything that libsndfile reads is read (WAV, FLAC, MP3, Ogg, AIFF, ...), at any sample rate and with any
 number of channels. What cannot be read is a `RecordingError` whose message names the file, what was found
-and what to do. A file that breaks off early yields what it holds, with one warning from the logger
-``NatureLM.audio``.
+and what to do. A file that is damaged further on yields what it holds before the damage, and then says so.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +16,7 @@ from typing import Literal
 import numpy as np
 import soxr
 
-from NatureLM.audio.decoding import PathLike, SoundReader, display_path, logger
+from NatureLM.audio.decoding import PathLike, SoundReader, display_path
 from NatureLM.audio.finding import find_recordings
 from NatureLM.errors import ConfigError, RecordingError
 
@@ -40,7 +40,7 @@ MOST_SAMPLES_PER_BLOCK = 2**20
 """Of one block before resampling, over all channels: 4 MiB, whatever rate a header states."""
 
 NOTICEABLE_SECONDS = 0.1
-"""Shorter losses at the end of a file are not worth a warning."""
+"""Shorter losses at the end of a file are not worth a word."""
 
 ULTRASONIC_SAMPLE_RATE = 96_000
 """Hz; recorders for audible sound stop here, bat detectors start above (192 kHz and up)."""
@@ -80,10 +80,13 @@ class StreamBlock:
         Float32 (samples, channels); follows the block before without gap or overlap, and may be empty.
     decoded_seconds : float
         Sound decoded up to now, in seconds of the recording; in the last block its true duration.
+    damage : str or None
+        In the last block of a recording that goes on, but cannot be read any further: what is wrong with it.
     """
 
     samples: np.ndarray
     decoded_seconds: float
+    damage: str | None = None
 
 
 def parse_channel(value: str | int) -> Channel:
@@ -129,7 +132,8 @@ def probe(path: PathLike) -> RecordingInfo:
     with SoundReader(path) as reader:
         frames = reader.frames
         if frames is None:
-            frames = sum(len(block) for block in _decoded(reader, "each", BLOCK_SECONDS))
+            buffer = _buffer(reader, BLOCK_SECONDS)
+            frames = sum(iter(lambda: reader.read_into(buffer), 0))
         if frames == 0:
             raise _without_samples(reader.path)
         return RecordingInfo(
@@ -164,12 +168,20 @@ def stream(
     ConfigError
         If an option makes no sense.
     RecordingError
-        See `stream_blocks`.
+        On the first piece, if the file cannot be read or has no such channel; after the last one before the
+        damage, if it is damaged further on.
     """
     if channel == "each":
         raise ConfigError("channel 'each' gives several signals; use stream_blocks or recording_windows.")
-    blocks = stream_blocks(path, sample_rate, channel, block_seconds)
-    return (block.samples[:, 0] for block in blocks if len(block.samples))
+    return _mono(stream_blocks(path, sample_rate, channel, block_seconds))
+
+
+def _mono(blocks: Iterator[StreamBlock]) -> Iterator[np.ndarray]:
+    for block in blocks:
+        if len(block.samples):
+            yield block.samples[:, 0]
+        if block.damage is not None:
+            raise RecordingError(block.damage)
 
 
 def stream_blocks(
@@ -177,15 +189,15 @@ def stream_blocks(
 ) -> Iterator[StreamBlock]:
     """Decode a recording piece by piece at another sample rate, one column per channel asked for.
 
-    Parameters are those of `stream`; with ``channel="each"`` there is a column for every channel.
+    Parameters are those of `stream`; with ``channel="each"`` there is a column for every channel. Damage
+    further on ends the recording, and the last block names it.
 
     Raises
     ------
     ConfigError
         At once, if an option makes no sense.
     RecordingError
-        On the first piece, if the file cannot be read or has no such channel; later, where a sample turns
-        out to be NaN or infinite: what was yielded before stays valid.
+        On the first piece, if the file cannot be read or has no such channel.
     """
     channel = parse_channel(channel)
     check_sample_rate("sample rate", sample_rate)
@@ -204,14 +216,7 @@ def _stream_blocks(
                 f"{display_path(reader.path)} has {has}, so there is no channel {channel}; "
                 f"choose a number up to {reader.channels}, 'mix' or 'each'."
             )
-        decoded_seconds = 0.0
-        blocks = _decoded(reader, channel, block_seconds)
-        for block in resample_blocks(blocks, reader.sample_rate, sample_rate):
-            decoded_seconds = block.decoded_seconds
-            yield block
-        if decoded_seconds == 0:
-            raise _without_samples(reader.path)
-        _warn_if_cut_off(reader, decoded_seconds)
+        yield from resample_blocks(_decoded(reader, channel, block_seconds), reader.sample_rate, sample_rate)
 
 
 def _without_samples(path: Path) -> RecordingError:
@@ -222,15 +227,21 @@ def _without_samples(path: Path) -> RecordingError:
 
 
 def _decoded(reader: SoundReader, channel: Channel, block_seconds: float) -> Iterator[np.ndarray]:
-    """Blocks of float32 (frames, channels), checked; each is overwritten by the next."""
-    frames = min(int(reader.sample_rate * block_seconds), MOST_SAMPLES_PER_BLOCK // reader.channels)
-    buffer = np.empty((max(frames, 1), reader.channels), dtype=np.float32)
+    """Blocks of float32 (frames, channels), each overwritten by the next; RecordingError at damage."""
+    buffer = _buffer(reader, block_seconds)
     position = 0
     while count := reader.read_into(buffer):
         block = choose_channels(buffer[:count], channel)
-        check_finite(block, position, reader.sample_rate, display_path(reader.path))
+        yield from finite_part(block, position, reader.sample_rate, display_path(reader.path))
         position += count
-        yield block
+    if position == 0:
+        raise _without_samples(reader.path)
+    _check_complete(reader, position / reader.sample_rate)
+
+
+def _buffer(reader: SoundReader, seconds: float) -> np.ndarray:
+    frames = min(int(reader.sample_rate * seconds), MOST_SAMPLES_PER_BLOCK // reader.channels)
+    return np.empty((max(frames, 1), reader.channels), dtype=np.float32)
 
 
 def choose_channels(frames: np.ndarray, channel: Channel) -> np.ndarray:
@@ -246,25 +257,48 @@ def choose_channels(frames: np.ndarray, channel: Channel) -> np.ndarray:
     return total[:, None]
 
 
-def check_finite(block: np.ndarray, position: int, sample_rate: float, name: str) -> None:
-    """Raise `RecordingError` if a block (frames, channels) from frame `position` on holds NaN or inf."""
+def finite_part(block: np.ndarray, position: int, sample_rate: float, name: str) -> Iterator[np.ndarray]:
+    """Yield a block (frames, channels) that begins at frame `position`, up to its first NaN or infinity.
+
+    Raises
+    ------
+    RecordingError
+        Behind that part, if there is such a sample.
+    """
     finite = np.isfinite(block)
     if finite.all():
+        yield block
         return
     row, column = np.argwhere(~finite)[0]
+    if row:
+        yield block[:row]
+    used = "; the sound before it is used" if position + row else ""
     raise RecordingError(
         f"{name} is damaged: the sample at {(position + row) / sample_rate:.3f} s is {block[row, column]}, "
-        "not a number that sound can have; export it again, or cut the damaged part away."
+        f"not a number that sound can have{used}. Export it again, or cut the damaged part away."
     )
 
 
 def resample_blocks(
     blocks: Iterable[np.ndarray], input_sample_rate: float, sample_rate: float
 ) -> Iterator[StreamBlock]:
-    """Resample consecutive float32 blocks (frames, channels) (soxr, HQ)."""
+    """Resample consecutive float32 blocks (frames, channels) (soxr, HQ).
+
+    A RecordingError of `blocks` ends them like their end: what the resampler still holds is sound from before
+    the damage. The last block names it; without any block it is raised.
+    """
     resampler: soxr.ResampleStream | None = None
     decoded = channels = 0
-    for block in blocks:
+    damage: RecordingError | None = None
+
+    def up_to_damage() -> Iterator[np.ndarray]:
+        nonlocal damage
+        try:
+            yield from blocks
+        except RecordingError as error:
+            damage = error
+
+    for block in up_to_damage():
         decoded += len(block)
         channels = block.shape[1]
         if input_sample_rate == sample_rate:
@@ -274,32 +308,33 @@ def resample_blocks(
                 resampler = soxr.ResampleStream(input_sample_rate, sample_rate, channels, dtype="float32")
             samples = resampler.resample_chunk(block)
         yield StreamBlock(samples, decoded / input_sample_rate)
+    if damage is not None and decoded == 0:
+        raise damage
+    rest = np.empty((0, channels), dtype=np.float32)
     if resampler is not None:
-        rest = resampler.resample_chunk(np.empty((0, channels), dtype=np.float32), last=True)
-        yield StreamBlock(rest, decoded / input_sample_rate)
+        rest = resampler.resample_chunk(rest, last=True)
+    yield StreamBlock(rest, decoded / input_sample_rate, None if damage is None else str(damage))
 
 
-def _warn_if_cut_off(reader: SoundReader, decoded_seconds: float) -> None:
+def _check_complete(reader: SoundReader, decoded_seconds: float) -> None:
     name = display_path(reader.path)
     promised = reader.promised_frames
     expected = None if promised is None else promised / reader.sample_rate
     if expected is not None and expected - decoded_seconds >= NOTICEABLE_SECONDS:
-        logger.warning(
-            "%s is cut off or damaged: %.1f s of the expected %.1f s could be decoded and are used.",
-            name,
-            decoded_seconds,
-            expected,
+        raise RecordingError(
+            f"{name} is cut off or damaged: {decoded_seconds:.1f} s of the expected {expected:.1f} s could "
+            "be decoded and are used; replace it by an intact copy to have the rest."
         )
-    elif reader.fault is not None:
-        logger.warning(
-            "%s is damaged behind %.1f s (%s); the sound before it is used.",
-            name,
-            decoded_seconds,
-            reader.fault,
+    if reader.fault is not None:
+        raise RecordingError(
+            f"{name} is damaged behind {decoded_seconds:.1f} s ({reader.fault}); the sound before it is "
+            "used. Replace it by an intact copy to have the rest."
         )
 
 
-def ultrasonic_warning(info: RecordingInfo, model_sample_rate: float) -> str | None:
+def ultrasonic_warning(
+    info: RecordingInfo, model_sample_rate: float, time_expansion: float = 1.0
+) -> str | None:
     """One sentence for a recording above 96 kHz, to be said of the first in a run; None for all others.
 
     Parameters
@@ -307,11 +342,17 @@ def ultrasonic_warning(info: RecordingInfo, model_sample_rate: float) -> str | N
     info : RecordingInfo
     model_sample_rate : float
         In Hz; the model hears up to half of it, its Nyquist frequency.
+    time_expansion : float, default 1.0
+        Factor by which the recording is slowed before the model hears it.
     """
-    if info.sample_rate <= max(ULTRASONIC_SAMPLE_RATE, model_sample_rate):
+    heard_rate = model_sample_rate * time_expansion
+    if info.sample_rate <= max(ULTRASONIC_SAMPLE_RATE, heard_rate):
         return None
+    slowed = "" if time_expansion == 1.0 else f" (slowed {time_expansion:g} times)"
+    enough = math.ceil(info.sample_rate / model_sample_rate)
     return (
         f"{display_path(info.path)} is sampled at {info.sample_rate / 1000:g} kHz, but the model hears only "
-        f"up to {model_sample_rate / 2000:g} kHz: ultrasonic calls go unheard, and the answer None means "
-        "none of the classes that the model knows (said once for all such recordings)."
+        f"up to {heard_rate / 2000:g} kHz{slowed}: ultrasonic calls go unheard, and the answer None means "
+        f"none of the classes that the model knows. --time-expansion {enough} slows them until all is heard "
+        "(said once for all such recordings)."
     )

@@ -133,6 +133,8 @@ class _AnswerConsole(Console):
 
 
 def _evidence(answer: Answer) -> str:
+    if answer.confidence is None:
+        return "silent"
     scored = [
         f"{found.common_name} {found.score:.2f}" for found in answer.detections if found.score is not None
     ]

@@ -106,6 +106,24 @@ def infer(
             metavar="SECONDS", help="Distance from one window's start to the next.  [default: the length]"
         ),
     ] = None,
+    time_expansion: Annotated[
+        Optional[float],
+        typer.Option(
+            metavar="FACTOR",
+            help="Slow recordings by this factor, for ultrasonic calls: 10 takes 384 kHz for 38.4. Window "
+            "and hop length are seconds of the slowed sound, times in results those of the recording. Not "
+            "for files that were recorded slowed.  [default: 1.0]",
+        ),
+    ] = None,
+    silence_db: Annotated[
+        Optional[float],
+        typer.Option(
+            metavar="DBFS",
+            max=0.0,
+            help="Answer windows whose level (RMS relative to full scale) is below this, for example -60, "
+            "with None and without the model.",
+        ),
+    ] = None,
     batch_size: Annotated[
         Optional[int],
         typer.Option(metavar="N", min=1, help="Windows that go through the model together.  [default: 16]"),
@@ -146,7 +164,11 @@ def infer(
         Optional[int], typer.Option(metavar="N", min=1, help="Beams of the search; 1 is greedy.")
     ] = None,
     strict: Annotated[
-        bool, typer.Option("--strict", help="Never fall back to another model than the one asked for.")
+        bool,
+        typer.Option(
+            "--strict",
+            help="Stop at the first recording that cannot be read, and never fall back to another model.",
+        ),
     ] = False,
     allow_fallback: Annotated[
         bool,
@@ -160,7 +182,7 @@ def infer(
 ) -> int:
     """Ask questions about recordings; print each window's answer and write all to a file.
 
-    Exit status: 0, 1 if any recording failed (all others are answered), 2 for bad usage.
+    Exit status: 0, 1 if any recording failed (all others are answered, unless --strict), 2 for bad usage.
     """
     from NatureLM.cli.display import Display
     from NatureLM.errors import ConfigError
@@ -178,6 +200,8 @@ def infer(
         "device": device.value if device else None,
         "window_length_seconds": window_length_seconds,
         "hop_length_seconds": hop_length_seconds,
+        "time_expansion": time_expansion,
+        "silence_db": silence_db,
         "batch_size": batch_size,
         "channel": channel,
         "generation.min_evidence": min_evidence,
@@ -201,6 +225,7 @@ def infer(
         formats=formats or (),
         long=long,
         merge_consecutive=merge_consecutive,
+        strict=strict,
         configuration=replace(configuration, config=config),
     )
     with Display(queries=len(request.queries), show_answers=output_path != STANDARD_OUTPUT) as display:

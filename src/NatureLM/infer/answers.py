@@ -26,10 +26,10 @@ class Answer:
         The question.
     output : str
         The answer in words.
-    confidence : float
-        Geometric mean of the probabilities of the answer's tokens, in [0, 1].
-    mean_logprob : float
-        Mean log-probability of the answer's tokens.
+    confidence : float or None
+        Geometric mean of the probabilities of the answer's tokens, in [0, 1]; None for a silent window.
+    mean_logprob : float or None
+        Mean log-probability of the answer's tokens; None for a silent window.
     model : str
         Name of the model that answered.
     recorded_at : str or None
@@ -37,6 +37,8 @@ class Answer:
         without one where it states none.
     site : str or None
         Place of recording as the recorder calls it, if known.
+    silent : bool
+        Whether the window lies below the level of silence asked for, so that the model was not asked.
     detections : list of Detection
         The species that the answer names.
     """
@@ -47,18 +49,20 @@ class Answer:
     end_seconds: float
     query: str
     output: str
-    confidence: float
-    mean_logprob: float
+    confidence: float | None
+    mean_logprob: float | None
     model: str
     recorded_at: str | None = None
     site: str | None = None
+    silent: bool = False
     detections: list[Detection] = field(default_factory=list)
 
     def as_row(self) -> dict[str, Any]:
         """Return the row that goes into the results, columns in their order, scores to six decimals."""
         row = asdict(self)
-        row["confidence"] = round(self.confidence, 6)
-        row["mean_logprob"] = round(self.mean_logprob, 6)
+        for score in ("confidence", "mean_logprob"):
+            if row[score] is not None:
+                row[score] = round(row[score], 6)
         for detection in row["detections"]:
             if detection["score"] is not None:
                 detection["score"] = round(detection["score"], 6)

@@ -45,6 +45,8 @@ def build_engine(configuration: Configuration, model: NatureLM | None = None) ->
         hop_length_seconds=config.hop_length_seconds or config.window_length_seconds,
         channel=config.channel,
         batch_size=config.batch_size,
+        silence_db=config.silence_db,
+        time_expansion=config.time_expansion,
     )
     if chosen and config.generation not in layers:
         logger.warning(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,6 +17,8 @@ from NatureLM.models.answering import AnswerSettings, ModelAnswer, Turn
 
 if TYPE_CHECKING:
     from NatureLM.models import NatureLM
+
+logger = logging.getLogger("NatureLM.infer")
 
 
 class Conversation:
@@ -69,6 +72,7 @@ def part_of_recording(
     start_seconds: float,
     end_seconds: float | None,
     longest: float,
+    time_expansion: float = 1.0,
 ) -> npt.NDArray[np.float32]:
     """Decode a part of a recording, at constant memory wherever it begins.
 
@@ -81,7 +85,9 @@ def part_of_recording(
     start_seconds, end_seconds : float
         The part; to the end where ``end_seconds`` is None.
     longest : float
-        Most seconds that the part may have.
+        Most seconds that the part may have, of the slowed sound.
+    time_expansion : float, default 1.0
+        Factor by which the sound is slowed; the part's bounds are seconds of the recording.
 
     Returns
     -------
@@ -94,8 +100,9 @@ def part_of_recording(
     RecordingError
         If the recording cannot be read, or has less than half a second there.
     """
-    first = round(start_seconds * sample_rate)
-    last = None if end_seconds is None else round(end_seconds * sample_rate)
+    rate = sample_rate * time_expansion
+    first = round(start_seconds * rate)
+    last = None if end_seconds is None else round(end_seconds * rate)
     if first < 0 or (last is not None and last <= first):
         raise ConfigError(
             f"The part from {start_seconds:g} to {end_seconds} s is empty; end_seconds must come after "
@@ -103,20 +110,23 @@ def part_of_recording(
         )
     kept: list[npt.NDArray[np.float32]] = []
     done = count = 0
-    for block in stream_blocks(path, sample_rate, channel):
+    for block in stream_blocks(path, rate, channel):
         samples = block.samples[max(first - done, 0) : None if last is None else max(last - done, 0), 0]
         kept.append(np.array(samples, dtype=np.float32))
         done, count = done + len(block.samples), count + len(samples)
         if count > longest * sample_rate:
             raise ConfigError(
-                f"{display_path(path)} is longer than the {longest:g} s that a conversation can be about; "
-                "say which part by start_seconds and end_seconds."
+                f"{display_path(path)} is longer than the {longest / time_expansion:g} s that a conversation "
+                "can be about; say which part by start_seconds and end_seconds."
             )
         if last is not None and done >= last:
             break
+        if block.damage is not None:
+            logger.warning(block.damage)
     if count < MIN_NEW_SECONDS * sample_rate:
         raise RecordingError(
-            f"{display_path(path)} has less than {float(MIN_NEW_SECONDS):g} s after {start_seconds:g} s; "
+            f"{display_path(path)} has less than {float(MIN_NEW_SECONDS) / time_expansion:g} s after "
+            f"{start_seconds:g} s; "
             "choose another part."
         )
     return np.concatenate(kept)

@@ -20,6 +20,9 @@ from NatureLM.audio import (
     RecordingInfo,
     Window,
     array_windows,
+    display_path,
+    level_dbfs,
+    long_enough,
     probe,
     read_metadata,
     recording_windows,
@@ -38,6 +41,10 @@ logger = logging.getLogger("NatureLM.infer")
 FAULTS_OF_A_RECORDING = (RecordingError, OSError, RuntimeError, ValueError, MemoryError)
 """What decoding one file can raise (libsndfile and soxr: RuntimeError, ValueError): that file fails, the run
 goes on. Other errors are ours, and stop it."""
+
+
+NOTHING_HEARD = "None"
+"""The answer about a silent window, in the word that models use."""
 
 
 @dataclass(frozen=True)
@@ -89,6 +96,7 @@ class _Heard:
     channel: str
     waveform: npt.NDArray[np.float32]
     metadata: RecorderMetadata
+    silent: bool
 
 
 _Item = tuple[int, "_Heard | Opened | Failure | Finished"]
@@ -110,6 +118,12 @@ class Engine:
         Mean of the channels, every channel by itself, or one channel counted from 1.
     batch_size : int
         Windows that go through the model together.
+    silence_db : float or None
+        Level in dBFS below which a window is answered "None" without the model, see
+        :func:`~NatureLM.audio.level_dbfs`; None asks the model about every window.
+    time_expansion : float
+        Factor by which recordings are slowed before the model hears them. Lengths of windows and hops are
+        those of the slowed sound; times in events are those of the recording.
 
     Raises
     ------
@@ -126,6 +140,8 @@ class Engine:
         hop_length_seconds: float = 10.0,
         channel: Channel = "mix",
         batch_size: int = 16,
+        silence_db: float | None = None,
+        time_expansion: float = 1.0,
     ) -> None:
         check_window(model, window_length_seconds, hop_length_seconds)
         check_settings(model, settings)
@@ -135,6 +151,8 @@ class Engine:
         self.hop_length_seconds = hop_length_seconds
         self.channel = channel
         self.batch_size = batch_size
+        self.silence_db = silence_db
+        self.time_expansion = time_expansion
 
     def run(self, recordings: Sequence[Recording]) -> Generator[tuple[int, Event], None, None]:
         """Yield what happens, each with the place of its recording in ``recordings``.
@@ -155,9 +173,12 @@ class Engine:
         yield from self._answer(recordings, batch)
 
     def _answer(self, recordings: Sequence[Recording], batch: Sequence[_Item]) -> Iterator[tuple[int, Event]]:
-        heard = [(index, item) for index, item in batch if isinstance(item, _Heard)]
+        # Silent windows keep their places in the batch, so that its other windows are those of the plan.
+        heard = [(index, item) for index, item in batch if isinstance(item, _Heard) and not item.silent]
         asked = [recordings[index].queries for index, _ in heard]
-        features = self.model.encode_audio([item.waveform for _, item in heard]) if heard else []
+        rate = self.model.config.sample_rate
+        waveforms = [long_enough(item.waveform, rate) for _, item in heard]
+        features = self.model.encode_audio(waveforms) if waveforms else []
         answered: list[list[ModelAnswer]] = [[] for _ in heard]
         for turn in range(max((len(queries) for queries in asked), default=0)):
             rows = [row for row, queries in enumerate(asked) if turn < len(queries)]
@@ -171,11 +192,14 @@ class Engine:
         for index, item in batch:
             if not isinstance(item, _Heard):
                 yield index, item
-                continue
-            for query, answer in zip(*next(rows_in_order), strict=True):
-                yield index, self._row(recordings[index].name, item, query, answer)
+            elif item.silent:
+                for query in recordings[index].queries:
+                    yield index, self._row(recordings[index].name, item, query, None)
+            else:
+                for query, answer in zip(*next(rows_in_order), strict=True):
+                    yield index, self._row(recordings[index].name, item, query, answer)
 
-    def _row(self, name: str, heard: _Heard, query: str, answer: ModelAnswer) -> Answer:
+    def _row(self, name: str, heard: _Heard, query: str, answer: ModelAnswer | None) -> Answer:
         recorded_at, start_seconds = heard.metadata.recorded_at, heard.window.start_seconds
         return Answer(
             audio_path=name,
@@ -183,13 +207,14 @@ class Engine:
             start_seconds=start_seconds,
             end_seconds=heard.window.end_seconds,
             query=query,
-            output=answer.text,
-            confidence=answer.confidence,
-            mean_logprob=answer.mean_logprob,
+            output=NOTHING_HEARD if answer is None else answer.text,
+            confidence=None if answer is None else answer.confidence,
+            mean_logprob=None if answer is None else answer.mean_logprob,
             model=self.model.config.name,
             recorded_at=None if recorded_at is None else window_time(recorded_at, start_seconds),
             site=heard.metadata.site,
-            detections=list(answer.detections),
+            silent=heard.silent,
+            detections=[] if answer is None else list(answer.detections),
         )
 
     def _decode_ahead(self, recordings: Sequence[Recording]) -> Generator[_Item, None, None]:
@@ -232,7 +257,7 @@ class Engine:
             try:
                 info, windows = self._open(recording)
                 if warning is None:
-                    warning = ultrasonic_warning(info, self.model.config.sample_rate)
+                    warning = ultrasonic_warning(info, self.model.config.sample_rate, self.time_expansion)
                     if warning is not None:
                         logger.warning(warning)
                 yield index, Opened(recording.name, info.duration_seconds)
@@ -250,18 +275,24 @@ class Engine:
 
     def _open(self, recording: Recording) -> tuple[RecordingInfo, Iterator[_Heard]]:
         rate = self.model.config.sample_rate
-        length, hop = self.window_length_seconds, self.hop_length_seconds
+        length, hop, slower = self.window_length_seconds, self.hop_length_seconds, self.time_expansion
         if recording.path is not None:
             info = probe(recording.path)
             metadata = read_metadata(recording.path)
-            windows = recording_windows(recording.path, rate, length, hop, self.channel)
+            windows = recording_windows(recording.path, rate, length, hop, self.channel, slower)
             return info, (
-                _Heard(window, channel, waveform, metadata) for window, channel, waveform in windows
+                self._hear(window, channel, waveform, metadata) for window, channel, waveform in windows
             )
         assert recording.samples is not None and recording.sample_rate is not None
         info = _info(recording.name, recording.samples, recording.sample_rate)
-        mixed = array_windows(recording.samples, recording.sample_rate, rate, length, hop)
-        return info, (_Heard(window, "mix", waveform, RecorderMetadata()) for window, waveform in mixed)
+        mixed = array_windows(recording.samples, recording.sample_rate, rate, length, hop, slower)
+        return info, (self._hear(window, "mix", waveform, RecorderMetadata()) for window, waveform in mixed)
+
+    def _hear(
+        self, window: Window, channel: str, waveform: npt.NDArray[np.float32], metadata: RecorderMetadata
+    ) -> _Heard:
+        silent = self.silence_db is not None and level_dbfs(waveform) < self.silence_db
+        return _Heard(window, channel, waveform, metadata, silent)
 
 
 def check_window(model: NatureLM, window_length_seconds: float, hop_length_seconds: float) -> None:
@@ -312,7 +343,7 @@ def _info(name: str, samples: npt.NDArray[Any], sample_rate: int) -> RecordingIn
 
 def _reason(error: Exception, name: str) -> str:
     """Return the error's sentence, with the recording's name in it."""
-    sentence = " ".join(str(error).split()) or type(error).__name__
+    shown, sentence = display_path(name), " ".join(str(error).split()) or type(error).__name__
     if not isinstance(error, RecordingError):
-        return f"{name} cannot be decoded ({sentence}); replace it by an intact copy, or leave it out."
-    return sentence if Path(name).name in sentence else f"{name}: {sentence}"
+        return f"{shown} cannot be decoded ({sentence}); replace it by an intact copy, or leave it out."
+    return sentence if Path(shown).name in sentence else f"{shown}: {sentence}"

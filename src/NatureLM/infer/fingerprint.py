@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -44,7 +45,8 @@ def recordings_fingerprint(paths: Iterable[Path]) -> str:
     for path in paths:
         try:
             status = path.stat()
-            digest.update(f"{path} {status.st_size} {status.st_mtime_ns}\n".encode())
+            known = f"{status.st_size} {status.st_mtime_ns}"
         except OSError:
-            digest.update(f"{path} missing\n".encode())
+            known = "missing"
+        digest.update(os.fsencode(path) + f" {known}\n".encode())
     return digest.hexdigest()[:16]

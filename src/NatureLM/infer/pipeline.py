@@ -2,24 +2,25 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import closing
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
-import numpy.typing as npt
-
-from NatureLM.audio import Channel, is_folder
+from NatureLM.audio import Channel
+from NatureLM.config import typed_values
 from NatureLM.errors import ConfigError
-from NatureLM.infer.answers import Answer, Failure, RecordingsError, recording_text
+from NatureLM.infer.answers import Answer, Failure, recording_text
+from NatureLM.infer.audios import Audio, as_list, recordings_of
 from NatureLM.infer.building import build_engine
 from NatureLM.infer.conversation import Conversation, part_of_recording
-from NatureLM.infer.engine import Engine, Recording
-from NatureLM.infer.settings import read_configuration
+from NatureLM.infer.engine import Engine, Event, Recording
+from NatureLM.infer.run import Observer, RunRequest, Summary, run_inference
+from NatureLM.infer.settings import read_configuration, requested
+from NatureLM.infer.streaming import answers_of, recordings_error, stream_answers
 from NatureLM.infer.writers import COLUMNS, LONG_COLUMNS, long_rows
 
 if TYPE_CHECKING:
@@ -27,8 +28,7 @@ if TYPE_CHECKING:
 
     from NatureLM.models import NatureLM
 
-Audio = str | os.PathLike[str] | npt.ArrayLike
-"""A path, or samples as an array or tensor: [samples], [channels, samples] or [samples, channels]."""
+logger = logging.getLogger("NatureLM.infer")
 
 
 class Pipeline:
@@ -48,8 +48,15 @@ class Pipeline:
         Windows that go through the model together; the configuration's (16) unless given.
     channel : "mix", "each" or int, optional
         Mean of the channels, every channel by itself, or one channel counted from 1.
+    time_expansion : float, optional
+        Factor by which recordings are slowed before the model hears them, for ultrasonic calls. Lengths of
+        windows and hops are those of the slowed sound, times in answers those of the recording.
+    silence_db : float, optional
+        Level in dBFS below which windows are answered "None" without the model.
     num_beams, max_new_tokens, min_evidence, max_species, merging_alpha : optional
         As in :class:`~NatureLM.models.answering.AnswerSettings`; the configuration's unless given.
+    overrides : sequence of str
+        Any other setting of the configuration, as on the command line: ``"generation.temperature=0.5"``.
 
     Raises
     ------
@@ -75,11 +82,14 @@ class Pipeline:
         batch_size: int | None = None,
         *,
         channel: Channel | None = None,
+        time_expansion: float | None = None,
+        silence_db: float | None = None,
         num_beams: int | None = None,
         max_new_tokens: int | None = None,
         min_evidence: float | None = None,
         max_species: int | None = None,
         merging_alpha: float | None = None,
+        overrides: Sequence[str] = (),
     ) -> None:
         typed: dict[str, Any] = {
             "num_beams": num_beams,
@@ -88,18 +98,28 @@ class Pipeline:
             "max_species": max_species,
             "merging_alpha": merging_alpha,
         }
-        options: dict[str, Any] = {"device": device, "batch_size": batch_size, "channel": channel}
+        options: dict[str, Any] = {
+            "device": device,
+            "batch_size": batch_size,
+            "channel": channel,
+            "time_expansion": time_expansion,
+            "silence_db": silence_db,
+        }
         options |= {f"generation.{name}": value for name, value in typed.items()}
-        configuration = read_configuration(cfg_path, options=options)
-        if isinstance(model, (str, os.PathLike)):
-            named = {"model": os.fspath(model), "fallback": None}
+        configuration = read_configuration(cfg_path, overrides, options)
+        if model is not None:
+            named: dict[str, Any] = {"model": requested(model)}
+            if "fallback" not in typed_values(overrides):
+                named["fallback"] = None
             configuration = replace(configuration, config=configuration.config.model_copy(update=named))
-            model = None
-        engine = build_engine(configuration, model)
+        engine = build_engine(configuration, None if isinstance(model, (str, os.PathLike)) else model)
+        self.configuration = configuration
         self.model = engine.model
         self.settings = engine.settings
         self.batch_size = engine.batch_size
         self.channel: Channel = engine.channel
+        self.time_expansion = engine.time_expansion
+        self.silence_db = engine.silence_db
         self.window_length_seconds = engine.window_length_seconds
         self.hop_length_seconds = engine.hop_length_seconds
 
@@ -155,7 +175,7 @@ class Pipeline:
         ... except RecordingsError as error:
         ...     texts, failures = error.texts, error.failures  # doctest: +SKIP
         """
-        audios = _as_list(audios)
+        audios = as_list(audios)
         asked = [queries] * len(audios) if isinstance(queries, str) else list(queries)
         if len(asked) != len(audios):
             raise ConfigError(
@@ -166,11 +186,11 @@ class Pipeline:
         engine = self._engine(window_length_seconds, hop_length_seconds)
         answers: list[list[Answer]] = [[] for _ in audios]
         failures: list[Failure] = []
-        for index, answer in _answers(engine, recordings, on_failure or failures.append):
+        for index, answer in answers_of(engine, recordings, on_failure or failures.append):
             answers[index].append(answer)
         texts = [recording_text(rows, name_channel=self.channel == "each") for rows in answers]
         if failures:
-            raise _recordings_error(failures, len(recordings), texts)
+            raise recordings_error(failures, len(recordings), texts)
         return texts
 
     def answers(
@@ -198,11 +218,11 @@ class Pipeline:
         RecordingsError, RecordingError, ConfigError
             As :meth:`__call__`, but ``texts`` is empty: every answer has been given.
         """
-        audios = _as_list(audios)
+        audios = as_list(audios)
         asked = (queries,) if isinstance(queries, str) else tuple(queries)
         recordings = self._recordings(audios, [asked] * len(audios), input_sample_rate)
         engine = self._engine(window_length_seconds, hop_length_seconds)
-        return _stream(engine, recordings, on_failure)
+        return stream_answers(engine, recordings, on_failure)
 
     def to_dataframe(
         self,
@@ -244,6 +264,76 @@ class Pipeline:
             return pandas.DataFrame(long_rows(rows, merge=merge_consecutive), columns=LONG_COLUMNS)
         return pandas.DataFrame(rows, columns=COLUMNS)
 
+    def write(
+        self,
+        audios: str | os.PathLike[str] | Sequence[str | os.PathLike[str]],
+        queries: str | Sequence[str],
+        output_path: str | os.PathLike[str],
+        window_length_seconds: float | None = None,
+        hop_length_seconds: float | None = None,
+        *,
+        formats: str | Sequence[str] | None = None,
+        long: bool = False,
+        merge_consecutive: bool = False,
+        overwrite: bool = False,
+        strict: bool = False,
+        observer: Observer | None = None,
+    ) -> Summary:
+        """Answer queries about files and write the files that ``naturelm infer`` writes, bit for bit.
+
+        Parameters
+        ----------
+        audios : path or sequence of paths
+            Files, and folders to be searched; they are answered in the order of their names.
+        queries : str or sequence of str
+            All of them are asked of every window.
+        output_path : path
+            As ``--output-path``: its ending says the format, unless ``formats`` does.
+        window_length_seconds, hop_length_seconds : float, optional
+            As in :meth:`__call__`.
+        formats, long, merge_consecutive : optional
+            As in :func:`~NatureLM.infer.writers.write_tables`.
+        overwrite : bool
+            Whether files that exist are replaced.
+        strict : bool
+            Whether the run stops at the first recording that cannot be read.
+        observer : Observer, optional
+            Told what happens; without one, messages go to the logger ``NatureLM.infer``.
+
+        Returns
+        -------
+        Summary
+            Counts, and where the files are. Recordings that failed are counted and listed in
+            ``failures_path``, not raised.
+
+        Raises
+        ------
+        ConfigError
+            Something asked for is wrong, or samples in memory were passed; nothing was done.
+        RecordingError
+            With ``strict``; the answers so far are kept in files that end in ``.partial``.
+        NatureLMError
+            A file cannot be written; the answers so far are kept.
+        """
+        paths = as_list(audios)
+        if not all(isinstance(path, (str, os.PathLike)) for path in paths):
+            raise ConfigError(
+                "Pipeline.write reads files; for samples in memory, pass Pipeline.answers to write_tables."
+            )
+        request = RunRequest(
+            audio_paths=[Path(os.fspath(path)) for path in paths],  # type: ignore[arg-type]
+            queries=(queries,) if isinstance(queries, str) else tuple(queries),
+            output=Path(output_path),
+            overwrite=overwrite,
+            formats=(formats,) if isinstance(formats, str) else tuple(formats or ()),
+            long=long,
+            merge_consecutive=merge_consecutive,
+            strict=strict,
+            configuration=self.configuration,
+        )
+        engine = self._engine(window_length_seconds, hop_length_seconds)
+        return run_inference(request, observer or _Logging(), engine)
+
     def conversation(
         self,
         audios: Audio | Sequence[Audio],
@@ -274,7 +364,7 @@ class Pipeline:
             raise ConfigError(
                 "A conversation is about one channel; build the Pipeline with channel 'mix' or 1."
             )
-        audios = _as_list(audios)
+        audios = as_list(audios)
         self.model.adapter.check_recordings(len(audios))
         recordings = self._recordings(audios, [("?",)] * len(audios), input_sample_rate)
         rate, longest = self.model.config.sample_rate, self.model.config.max_window_seconds
@@ -282,7 +372,10 @@ class Pipeline:
         for recording in recordings:
             if recording.path is not None:
                 heard.append(
-                    part_of_recording(recording.path, rate, self.channel, start_seconds, end_seconds, longest)
+                    part_of_recording(
+                        *(recording.path, rate, self.channel, start_seconds, end_seconds, longest),
+                        self.time_expansion,
+                    )
                 )
                 continue
             # Samples in memory are cut by whoever holds them; longer ones are refused.
@@ -308,30 +401,15 @@ class Pipeline:
             hop_length_seconds=hop,
             channel=self.channel,
             batch_size=self.batch_size,
+            silence_db=self.silence_db,
+            time_expansion=self.time_expansion,
         )
 
     def _recordings(
         self, audios: Sequence[Audio], queries: Sequence[tuple[str, ...]], input_sample_rate: int | None
     ) -> list[Recording]:
         self._check_queries(queries)
-        recordings = []
-        for number, (audio, asked) in enumerate(zip(audios, queries, strict=True), start=1):
-            if isinstance(audio, (str, os.PathLike)):
-                path = Path(audio)
-                is_folder(path)  # says at once if there is no such path
-                recordings.append(Recording(os.fspath(audio), asked, path=path))
-                continue
-            if input_sample_rate is None or input_sample_rate <= 0:
-                raise ConfigError("Arrays need input_sample_rate, their rate in Hz, for example 48000.")
-            if self.channel != "mix":
-                raise ConfigError(
-                    f"Arrays are mixed to mono, so channel {self.channel!r} cannot be had of them; "
-                    "pass the channel itself."
-                )
-            recordings.append(
-                Recording(f"array {number}", asked, samples=_samples(audio), sample_rate=input_sample_rate)
-            )
-        return recordings
+        return recordings_of(audios, queries, input_sample_rate, self.channel)
 
     def _check_queries(self, queries: Iterable[tuple[str, ...]]) -> None:
         for asked in set(queries):
@@ -339,58 +417,14 @@ class Pipeline:
                 self.model.check_query(query)
 
 
-def _answers(
-    engine: Engine, recordings: Sequence[Recording], on_failure: Callable[[Failure], Any]
-) -> Iterator[tuple[int, Answer]]:
-    with closing(engine.run(recordings)) as events:
-        for index, event in events:
-            if isinstance(event, Answer):
-                yield index, event
-            elif isinstance(event, Failure):
-                on_failure(event)
+class _Logging:
+    """Hears a run for its messages."""
 
+    def say(self, message: str) -> None:
+        logger.info(message)
 
-def _stream(
-    engine: Engine, recordings: Sequence[Recording], on_failure: Callable[[Failure], None] | None
-) -> Iterator[Answer]:
-    failures: list[Failure] = []
-    for _, answer in _answers(engine, recordings, on_failure or failures.append):
-        yield answer
-    if failures:
-        raise _recordings_error(failures, len(recordings))
+    def planned(self, paths: Sequence[Path]) -> None:
+        pass
 
-
-def _recordings_error(failures: Sequence[Failure], asked: int, texts: Sequence[str] = ()) -> RecordingsError:
-    reasons = " ".join(failure.reason for failure in failures)
-    others = " (the others' are in this error's texts)" if texts else ""
-    return RecordingsError(
-        f"{len(failures)} of {asked} recordings could not be read{others}: {reasons}", failures, texts
-    )
-
-
-def _as_list(audios: Audio | Sequence[Audio]) -> list[Audio]:
-    """Return the recordings; an array or tensor is one, unless it holds paths (a table's column)."""
-    if isinstance(audios, (str, os.PathLike)):
-        return [audios]
-    holds_paths = getattr(getattr(audios, "dtype", None), "kind", "") in ("O", "U")
-    if (hasattr(audios, "ndim") or hasattr(audios, "__array__")) and not holds_paths:
-        return [cast(Audio, audios)]
-    return list(cast("Sequence[Audio]", audios))
-
-
-def _samples(audio: npt.ArrayLike) -> npt.NDArray[Any]:
-    """Return the samples of an array, tensor (on any device) or nested list.
-
-    Raises
-    ------
-    ConfigError
-        A single number: a list of samples was taken for a list of recordings.
-    """
-    if hasattr(audio, "detach"):
-        audio = audio.detach().cpu()
-    samples = np.asarray(audio)
-    if samples.ndim == 0:
-        raise ConfigError(
-            f"{audio!r} is no recording; pass samples as an array, for example numpy.array(samples)."
-        )
-    return samples
+    def happened(self, index: int, event: Event) -> None:
+        pass

@@ -43,6 +43,8 @@ class RunRequest:
         Whether csv and parquet have a row per species and window.
     merge_consecutive : bool
         Whether windows that follow one another become one row, where rows are per species.
+    strict : bool
+        Whether the run stops at the first recording that cannot be read (any further).
     configuration : Configuration
         Everything that a configuration file can say, with what was typed; the defaults unless given.
     """
@@ -54,6 +56,7 @@ class RunRequest:
     formats: Sequence[str] = ()
     long: bool = False
     merge_consecutive: bool = False
+    strict: bool = False
     configuration: Configuration = field(default_factory=Configuration)
 
 
@@ -86,8 +89,10 @@ class Observer(Protocol):
         """Hear an event of the file ``paths[index]``."""
 
 
-def run_inference(request: RunRequest, observer: Observer) -> Summary:
+def run_inference(request: RunRequest, observer: Observer, engine: Engine | None = None) -> Summary:
     """Ask the queries about the files and write the answers; the results say which model gave them.
+
+    The engine is made as the request's configuration says, unless one is given.
 
     Raises
     ------
@@ -95,6 +100,8 @@ def run_inference(request: RunRequest, observer: Observer) -> Summary:
         Something asked for is wrong, or cannot be honoured by the model; nothing was done.
     ModelUnavailableError, CheckpointError
         The model cannot be had or loaded.
+    RecordingError
+        With ``strict``, a recording cannot be read; the answers so far are kept.
     NatureLMError
         The results cannot be written; those so far are kept.
     """
@@ -107,7 +114,7 @@ def run_inference(request: RunRequest, observer: Observer) -> Summary:
         long=request.long,
         merge_consecutive=request.merge_consecutive,
     )
-    engine = build_engine(request.configuration)
+    engine = build_engine(request.configuration) if engine is None else engine
     for query in queries:
         engine.model.check_query(query)
     observer.say(f"Model: {engine.model.config.name} on {engine.model.device}.")
@@ -142,6 +149,10 @@ def run_inference(request: RunRequest, observer: Observer) -> Summary:
                 elif isinstance(event, Failure):
                     files.write_failure(event)
                 observer.happened(index, event)
+                if request.strict and isinstance(event, Failure):
+                    raise RecordingError(
+                        f"stopped at the first recording that cannot be read (--strict): {event.reason}"
+                    )
         moved = files.finish(counts())
     except BaseException:
         partial = files.keep_partial(counts())
@@ -210,6 +221,8 @@ def _parameters(
         "window_length_seconds": engine.window_length_seconds,
         "hop_length_seconds": engine.hop_length_seconds,
         "channel": engine.channel,
+        "silence_db": engine.silence_db,
+        "time_expansion": engine.time_expansion,
         "settings": asdict(engine.settings),
     }
 

@@ -60,6 +60,13 @@ def read_configuration(
     )
 
 
+def requested(model: NatureLM | str | os.PathLike[str]) -> str:
+    """Return the name that a model goes by in a configuration."""
+    if isinstance(model, (str, os.PathLike)):
+        return os.fspath(model)
+    return getattr(model, "requested_as", None) or model.config.name
+
+
 def answer_settings(model: NatureLM, *layers: GenerationConfig) -> AnswerSettings:
     """Return the settings for ``model``; the first layer that gives a value wins.
 

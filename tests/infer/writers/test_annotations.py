@@ -139,3 +139,16 @@ def test_raven_and_audacity_come_back_from_crowsetta(jsonl: Path) -> None:
     labels = crowsetta.formats.seq.AudSeq.from_file("out.audacity/card1/a.txt").to_annot().seq
     assert list(labels.labels) == ["Great Tit", "Common Cuckoo"]
     assert list(labels.offsets_s) == [20.0, 10.0]
+
+
+def test_silent_windows_are_not_marked(answer: Callable[..., Answer], tmp_path: Path) -> None:
+    silent = answer("a.wav", 0.0, "None", confidence=None, mean_logprob=None, silent=True)
+    formats = "raven,raven-combined,audacity,kaleidoscope"
+    raven, combined, audacity, kaleidoscope = write_tables([silent], formats, tmp_path / "out")
+    for table, lines in (
+        (raven / "a.NatureLM.selections.txt", 1),
+        (combined, 1),
+        (audacity / "a.txt", 0),
+        (kaleidoscope, 1),
+    ):
+        assert table.read_text().count("\n") == lines

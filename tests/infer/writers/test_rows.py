@@ -19,7 +19,7 @@ def short(row: dict[str, Any]) -> tuple[Any, ...]:
 def test_columns_are_those_of_an_answer() -> None:
     assert ",".join(COLUMNS) == (
         "audio_path,channel,start_seconds,end_seconds,query,output,confidence,mean_logprob,model,"
-        "recorded_at,site,detections"
+        "recorded_at,site,silent,detections"
     )
     assert (*COLUMNS[:-1], "common_name", "scientific_name", "score") == LONG_COLUMNS
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ import pytest
 from NatureLM.infer.answers import Answer
 from NatureLM.infer.writers import write_tables
 
+MakeAnswer = Callable[..., Answer]
 NOT_UTF8 = b"caf\xe9\n.wav".decode("utf-8", "surrogateescape")
 
 
@@ -16,12 +18,26 @@ def test_csv_to_the_letter(rows: list[Answer], tmp_path: Path) -> None:
     write_tables(rows[2:], output=tmp_path / "out.csv")
     assert (tmp_path / "out.csv").read_bytes().decode("utf-8") == (
         "audio_path,channel,start_seconds,end_seconds,query,output,confidence,mean_logprob,model,recorded_at,"
-        "site,detections\n"
+        "site,silent,detections\n"
         'card1/a.wav,mix,20.0,25.0,"What are the common names for the species in the audio, if any?",None,'
-        "0.998131,-0.00187,naturelm-lite,,,[]\n"
+        "0.998131,-0.00187,naturelm-lite,,,false,[]\n"
         'card2/a.wav,2,0.0,10.0,Caption the audio,"Caption: ""a\tbird"",\nsinging.",'
-        "0.998131,-0.00187,naturelm-lite,,,[]\n"
+        "0.998131,-0.00187,naturelm-lite,,,false,[]\n"
     )
+
+
+def test_silent_window_has_no_scores(answer: MakeAnswer, tmp_path: Path) -> None:
+    silent = answer("a.wav", 0.0, "None", confidence=None, mean_logprob=None, silent=True)
+    write_tables([silent], "csv", tmp_path / "out")
+    line = (tmp_path / "out.csv").read_text().splitlines()[1]
+    assert line.endswith(",None,,,naturelm-lite,,,true,[]")
+    parquet = pytest.importorskip("pyarrow.parquet")
+    write_tables([answer("a.wav", 0.0, "Frog"), silent], "parquet", tmp_path / "out")
+    table = parquet.read_table(tmp_path / "out.parquet")
+    assert str(table.schema.field("silent").type) == "bool"
+    assert table.column("silent").to_pylist() == [False, True]
+    assert table.column("confidence").to_pylist() == [0.998131, None]
+    assert table.column("mean_logprob").to_pylist() == [-0.00187, None]
 
 
 def test_csv_comes_back_from_pandas(rows: list[Answer], tmp_path: Path) -> None:

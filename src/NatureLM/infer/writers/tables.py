@@ -16,7 +16,7 @@ NUMBERS = ("start_seconds", "end_seconds", "confidence", "mean_logprob", "score"
 
 
 class CsvWriter:
-    r"""RFC 4180 with ``\n``: a line of columns, then the rows; None is empty, lists are JSON.
+    r"""RFC 4180 with ``\n``: a line of columns, then the rows; None is empty, lists and booleans are JSON.
 
     Parameters
     ----------
@@ -54,7 +54,7 @@ def csv_line(values: Sequence[Any]) -> str:
 def _csv_field(value: Any) -> str:
     if value is None:
         return ""
-    text = json.dumps(value, ensure_ascii=False) if isinstance(value, (list, dict)) else str(value)
+    text = json.dumps(value, ensure_ascii=False) if isinstance(value, (list, dict, bool)) else str(value)
     text = as_utf8(text)
     return '"' + text.replace('"', '""') + '"' if re.search(r'[",\r\n]', text) else text
 
@@ -79,7 +79,8 @@ class ParquetWriter:
         species = pyarrow.struct(
             [(name, pyarrow.float64() if name == "score" else pyarrow.string()) for name in SPECIES_COLUMNS]
         )
-        types = dict.fromkeys(NUMBERS, pyarrow.float64()) | {"detections": pyarrow.list_(species)}
+        types = dict.fromkeys(NUMBERS, pyarrow.float64())
+        types |= {"silent": pyarrow.bool_(), "detections": pyarrow.list_(species)}
         metadata = {METADATA_KEY: as_utf8(json.dumps(parameters, ensure_ascii=False))}
         self._schema = pyarrow.schema(
             [(column, types.get(column, pyarrow.string())) for column in columns], metadata=metadata
