@@ -143,10 +143,11 @@ def test_full_disk_is_one_sentence_and_costs_no_answer(
     import resource
 
     def limit() -> None:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (1500, 1500))
+        resource.setrlimit(resource.RLIMIT_FSIZE, (4000, 4000))
 
     (folder / "inference_output.jsonl").write_text("precious\n")
     arguments = ["infer", "--audio-path", str(noise), "--query", FOCAL, "--window-length-seconds", "2"]
+    arguments += ["--batch-size", "1"]
     done = subprocess.run(
         [sys.executable, "-m", "NatureLM.cli.main", *arguments, "--hop-length-seconds", "1"],
         cwd=folder,
@@ -161,10 +162,13 @@ def test_full_disk_is_one_sentence_and_costs_no_answer(
     said, error = done.stderr.splitlines()[-2:]
     kept = rows(folder / "inference_output.jsonl.partial")
     assert 1 <= len(kept) < 11
-    assert said == f"Stopped: the {len(kept)} answers so far are kept in inference_output.jsonl.partial."
+    assert said == (
+        f"Stopped: the {len(kept)} answers so far are kept in inference_output.jsonl.partial. "
+        "The same command goes on from here."
+    )
     assert error.startswith("naturelm: error: cannot write inference_output.jsonl (File too large); ")
     assert (folder / "inference_output.jsonl").read_text() == "precious\n"
-    assert list(folder.glob("*.unfinished")) == []
+    assert list(folder.glob("*.writing")) == []
 
 
 @pytest.mark.parametrize(
@@ -243,6 +247,7 @@ def test_stopped_run_keeps_its_answers(number: int, folder: Path, environment: d
     assert 1 <= len(kept) < 120
     assert f"the {len(kept)} answers so far are kept in inference_output.jsonl.partial" in error
     assert sorted(path.name for path in folder.iterdir()) == [
+        "inference_output.jsonl.journal",
         "inference_output.jsonl.partial",
         "inference_output.jsonl.partial.run.json",
         "long.wav",

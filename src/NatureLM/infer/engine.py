@@ -8,6 +8,7 @@ import threading
 from collections.abc import Generator, Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -56,6 +57,8 @@ class Recording:
         Samples in memory, as :func:`NatureLM.audio.array_windows` takes them.
     sample_rate : int or None
         Rate in Hz of ``samples``.
+    answered : int
+        How many of its windows have been answered before: they are decoded, but not asked about again.
     """
 
     name: str
@@ -63,6 +66,7 @@ class Recording:
     path: Path | None = None
     samples: npt.NDArray[Any] | None = None
     sample_rate: int | None = None
+    answered: int = 0
 
 
 @dataclass(frozen=True)
@@ -143,16 +147,23 @@ class Engine:
         :class:`Finished`, or :class:`Failure` once it cannot be read (any further). Closing the generator
         ends the decoding; whoever may leave it early should do so with :func:`contextlib.closing`.
         """
+        with closing(self.batches(recordings)) as batches:
+            for batch in batches:
+                yield from batch
+
+    def batches(self, recordings: Sequence[Recording]) -> Generator[list[tuple[int, Event]], None, None]:
+        """Yield what :meth:`run` yields, batch by batch; what no window waits for comes at once."""
         batch: list[_Item] = []
         windows = 0
         with closing(self._decode_ahead(recordings)) as decoded:
             for item in decoded:
                 batch.append(item)
                 windows += isinstance(item[1], _Heard)
-                if windows == self.batch_size:
-                    yield from self._answer(recordings, batch)
+                if windows in (0, self.batch_size):
+                    yield list(self._answer(recordings, batch))
                     batch, windows = [], 0
-        yield from self._answer(recordings, batch)
+        if batch:
+            yield list(self._answer(recordings, batch))
 
     def _answer(self, recordings: Sequence[Recording], batch: Sequence[_Item]) -> Iterator[tuple[int, Event]]:
         heard = [(index, item) for index, item in batch if isinstance(item, _Heard)]
@@ -236,7 +247,7 @@ class Engine:
                     if warning is not None:
                         logger.warning(warning)
                 yield index, Opened(recording.name, info.duration_seconds)
-                for heard in windows:
+                for heard in islice(windows, recording.answered, None):
                     yield index, heard
             except FAULTS_OF_A_RECORDING as error:
                 logger.debug("%s failed", recording.name, exc_info=True)

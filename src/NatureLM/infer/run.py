@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import closing
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime, timezone
+from itertools import groupby
+from operator import itemgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -14,10 +16,11 @@ from NatureLM.audio import find_recordings
 from NatureLM.errors import ConfigError, RecordingError
 from NatureLM.infer.answers import Answer, Failure
 from NatureLM.infer.building import build_engine
-from NatureLM.infer.engine import Engine, Event, Recording
+from NatureLM.infer.engine import Engine, Event, Finished, Recording
 from NatureLM.infer.fingerprint import model_fingerprint, recordings_fingerprint
+from NatureLM.infer.journal import Key, Part, file_key
 from NatureLM.infer.settings import Configuration
-from NatureLM.infer.sinks import open_sink
+from NatureLM.infer.sinks import Sink, open_sink
 
 if TYPE_CHECKING:
     from NatureLM.models import NatureLM
@@ -62,7 +65,7 @@ class Summary:
     """Counts of a finished run, and where its files are (no failures: no such file).
 
     ``outputs`` are all files and folders of results, ``results`` the first of them; none, and ``-``, for
-    standard output.
+    standard output. ``reused`` recordings of all were done by an earlier run.
     """
 
     recordings: int
@@ -71,6 +74,7 @@ class Summary:
     results: Path
     failures_path: Path | None
     outputs: tuple[Path, ...]
+    reused: int = 0
 
 
 class Observer(Protocol):
@@ -96,7 +100,7 @@ def run_inference(request: RunRequest, observer: Observer) -> Summary:
     ModelUnavailableError, CheckpointError
         The model cannot be had or loaded.
     NatureLMError
-        The results cannot be written; those so far are kept.
+        The results cannot be written; those so far are kept, for the same request to go on from.
     """
     queries = check_queries(request.queries)
     paths = plan_files(request.audio_paths)
@@ -107,15 +111,26 @@ def run_inference(request: RunRequest, observer: Observer) -> Summary:
         long=request.long,
         merge_consecutive=request.merge_consecutive,
     )
-    engine = build_engine(request.configuration)
-    for query in queries:
-        engine.model.check_query(query)
-    observer.say(f"Model: {engine.model.config.name} on {engine.model.device}.")
+    with closing(files):
+        engine = build_engine(_without_fallback(request, queries, files.parameters_before()))
+        for query in queries:
+            engine.model.check_query(query)
+        observer.say(f"Model: {engine.model.config.name} on {engine.model.device}.")
+        return _run(request, engine, paths, queries, files, observer)
+
+
+def _run(
+    request: RunRequest,
+    engine: Engine,
+    paths: Sequence[Path],
+    queries: tuple[str, ...],
+    files: Sink,
+    observer: Observer,
+) -> Summary:
     parameters = _parameters(request, engine, paths, queries)
+    keys = {str(path): file_key(path) for path in paths}
     started = _now()
-    recordings = [Recording(str(path), queries, path=path) for path in paths]
-    windows = 0
-    place: tuple[int, str, float] | None = None
+    reused = 0
 
     def counts() -> dict[str, Any]:
         return {
@@ -124,34 +139,91 @@ def run_inference(request: RunRequest, observer: Observer) -> Summary:
             "started_at": started,
             "finished_at": _now(),
             "recordings_planned": len(paths),
-            "windows": windows,
+            "windows": files.windows,
             "answers": files.answers,
             "failures": files.failures,
         }
 
     try:
-        files.begin(parameters)
-        observer.planned(paths)
-        with closing(engine.run(recordings)) as events:
-            for index, event in events:
-                if isinstance(event, Answer):
-                    files.write_answer(event)
-                    here = (index, event.channel, event.start_seconds)
-                    windows += here != place
-                    place = here
-                elif isinstance(event, Failure):
-                    files.write_failure(event)
-                observer.happened(index, event)
+        files.begin(parameters, keys)
+        recordings = []
+        for path in paths:
+            done = files.progress(str(path))
+            if done.state != "finished":
+                recordings.append(Recording(str(path), queries, path=path, answered=done.windows))
+        reused = len(paths) - len(recordings)
+        if files.answers:
+            observer.say(
+                f"Going on with an earlier run: {reused} of {len(paths)} recordings and {files.windows} "
+                "windows are done."
+            )
+        observer.planned([Path(recording.name) for recording in recordings])
+        with closing(engine.batches(recordings)) as batches:
+            for batch in batches:
+                files.write(_parts(batch, recordings, keys))
+                for index, event in batch:
+                    observer.happened(index, event)
         moved = files.finish(counts())
     except BaseException:
         partial = files.keep_partial(counts())
         if partial is not None:
-            observer.say(f"Stopped: the {files.answers} answers so far are kept in {partial}.")
+            observer.say(
+                f"Stopped: the {files.answers} answers so far are kept in {partial}. "
+                "The same command goes on from here."
+            )
         raise
     if moved is not None:
         observer.say(f"{files.results} held another run; its files are now {moved} and beside it.")
-    failures_path = files.failures_path() if files.failures else None
-    return Summary(len(paths), windows, files.failures, files.results, failures_path, tuple(files.paths()))
+    return Summary(
+        recordings=len(paths),
+        windows=files.windows,
+        failures=files.failures,
+        results=files.results,
+        failures_path=files.failures_path() if files.failures else None,
+        outputs=tuple(files.paths()),
+        reused=reused,
+    )
+
+
+def _parts(
+    batch: Iterable[tuple[int, Event]], recordings: Sequence[Recording], keys: Mapping[str, Key]
+) -> list[Part]:
+    """Return what a batch says of each recording, for the journal."""
+    parts = []
+    for index, events in groupby(batch, key=itemgetter(0)):
+        name = recordings[index].name
+        part = Part(name, keys[name])
+        place: tuple[str, float] | None = None
+        for _, event in events:
+            if isinstance(event, Answer):
+                part.rows.append(event.as_row())
+                here = (event.channel, event.start_seconds)
+                part.windows += here != place
+                place = here
+            elif isinstance(event, Failure):
+                part.state, part.reason = "failed", event.reason
+            elif isinstance(event, Finished):
+                part.state = "finished"
+        parts.append(part)
+    return parts
+
+
+def _without_fallback(
+    request: RunRequest, queries: tuple[str, ...], before: Mapping[str, Any] | None
+) -> Configuration:
+    """Return the configuration; a run that the model asked for has begun is not gone on with by another."""
+    configuration = request.configuration
+    config = configuration.config
+    if config.fallback is None or before is None:
+        return configuration
+    model = before.get("model", {})
+    settings = ("window_length_seconds", "channel")  # what is known before the model is loaded
+    same = before.get("queries") == list(queries) and all(
+        before.get(name) == getattr(config, name) for name in settings
+    )
+    if not same or not config.model == model.get("requested") == model.get("loaded"):
+        return configuration
+    return replace(configuration, config=config.model_copy(update={"fallback": None}))
 
 
 def plan_files(audio_paths: Sequence[Path]) -> list[Path]:
@@ -195,12 +267,13 @@ def check_queries(queries: Sequence[str]) -> tuple[str, ...]:
 def _parameters(
     request: RunRequest, engine: Engine, paths: Sequence[Path], queries: Sequence[str]
 ) -> dict[str, Any]:
-    """Return everything that can change an answer: what a second run must share to be the same."""
+    """Return what a run is: everything that can change an answer, and what it was about."""
     model: NatureLM = engine.model
     return {
         "version": __version__,
         "model": {
             "requested": request.configuration.config.model,
+            "loaded": getattr(model, "requested_as", None),
             "name": model.config.name,
             "fingerprint": model_fingerprint(model),
         },
