@@ -54,9 +54,10 @@ def test_folder_of_real_recordings(naturelm: Naturelm, folder: Path) -> None:
     (failure,) = rows(folder / "inference_output.jsonl.failures.jsonl")
     assert Path(failure["audio_path"]).name == "empty_2ch.wav"
     last = done.stderr.splitlines()[-1]
-    assert last == (
-        f"12 recordings, {len(answers)} windows, 1 failed (inference_output.jsonl.failures.jsonl); "
-        "results in inference_output.jsonl"
+    assert re.fullmatch(
+        rf"12 recordings, {len(answers)} windows, 1 failed \(inference_output\.jsonl\.failures\.jsonl\); "
+        r"the model waited for audio \d+% of the time; results in inference_output\.jsonl",
+        last,
     )
     assert done.stderr.count("CC BY-NC-SA 4.0") == 1
     assert "\x1b" not in done.stdout + done.stderr
@@ -82,6 +83,7 @@ def test_several_queries_windows_and_the_record_of_the_run(
     assert run["settings"]["min_evidence"] == 0.6 and run["settings"]["max_species"] == 2
     assert run["window_length_seconds"] == 5.0
     assert (run["windows"], run["answers"], run["failures"], run["complete"]) == (3, 6, 0, True)
+    assert 0.0 <= run["waiting_for_audio_share"] <= 1.0
     assert run["model"]["name"] == answers[0]["model"] and len(run["model"]["fingerprint"]) == 16
     assert not (folder / "out.jsonl.failures.jsonl").exists()
     # Nothing of what a terminal is shown goes into a pipe.
@@ -264,7 +266,11 @@ def test_standard_output_streams_rows_and_nothing_else(naturelm: Naturelm, folde
     answers = [json.loads(line) for line in done.stdout.splitlines()]
     assert [row["start_seconds"] for row in answers] == [0.0, 10.0]
     assert "failed: bad.wav" in done.stderr
-    assert done.stderr.splitlines()[-1] == "2 recordings, 2 windows, 1 failed; results in standard output"
+    last = re.sub(r"\d+%", "N%", done.stderr.splitlines()[-1])
+    assert last == (
+        "2 recordings, 2 windows, 1 failed; the model waited for audio N% of the time; "
+        "results in standard output"
+    )
     assert sorted(path.name for path in folder.iterdir()) == ["bad.wav", "noise.wav"]
 
 

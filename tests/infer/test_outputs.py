@@ -185,6 +185,8 @@ def test_two_runs_begun_at_the_same_moment_are_refused() -> None:
     first.begin({}, KEYS)
     with pytest.raises(ConfigError, match="another run is writing there"):
         second.begin({}, KEYS)
+    assert second.answers == 0 and second.keep_partial({}) is None
+    assert names() == [JOURNAL]
 
 
 def test_overwritten_output_stays_until_the_run_is_finished() -> None:

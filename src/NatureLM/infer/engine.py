@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import logging
-import queue
-import threading
-from collections.abc import Generator, Iterable, Iterator, Sequence
+import os
+import time
+from collections import deque
+from collections.abc import Generator, Iterator, Sequence
+from concurrent.futures import Future
 from contextlib import closing
 from dataclasses import dataclass
 from itertools import islice
@@ -28,7 +30,10 @@ from NatureLM.audio import (
     window_time,
 )
 from NatureLM.errors import ConfigError, RecordingError
+from NatureLM.infer.ahead import DecodeAhead
 from NatureLM.infer.answers import Answer, Failure
+from NatureLM.infer.asking import ask
+from NatureLM.infer.workers import Answers, Workers
 from NatureLM.models.answering import AnswerSettings, ModelAnswer
 
 if TYPE_CHECKING:
@@ -39,6 +44,12 @@ logger = logging.getLogger("NatureLM.infer")
 FAULTS_OF_A_RECORDING = (RecordingError, OSError, RuntimeError, ValueError, MemoryError)
 """What decoding one file can raise (libsndfile and soxr: RuntimeError, ValueError): that file fails, the run
 goes on. Other errors are ours, and stop it."""
+
+DECODERS = min(4, os.cpu_count() or 1)
+"""Threads that decode: one reads some hundred times real time, and a GPU may want more."""
+
+BATCHES_AHEAD = 2
+"""Batches of windows that are decoded ahead at most: 61 MB at 16 windows of 10 s and 48 kHz."""
 
 
 @dataclass(frozen=True)
@@ -95,14 +106,22 @@ class _Heard:
     metadata: RecorderMetadata
 
 
-_Item = tuple[int, "_Heard | Opened | Failure | Finished"]
+@dataclass(frozen=True)
+class _Warning:
+    """What is said of the first recording that it is true of."""
+
+    text: str
+
+
+_Item = tuple[int, _Heard | Opened | Failure | Finished]
 
 
 class Engine:
     """Answers queries about recordings, in the order of the plan, at constant memory.
 
     Batches hold the windows of the plan one after another, across recordings, so that what shares a
-    batch does not depend on timing. Each window is encoded once, whatever the number of queries.
+    batch does not depend on timing. Each window is encoded once, whatever the number of queries, and
+    queries of about equal length are answered together.
 
     Parameters
     ----------
@@ -114,6 +133,13 @@ class Engine:
         Mean of the channels, every channel by itself, or one channel counted from 1.
     batch_size : int
         Windows that go through the model together.
+    decoders : int
+        Threads that decode and resample ahead. They change no answer.
+
+    Attributes
+    ----------
+    workers : Workers or None
+        Processes that answer in the place of ``model``, which then only tells what it is; None unless set.
 
     Raises
     ------
@@ -130,6 +156,7 @@ class Engine:
         hop_length_seconds: float = 10.0,
         channel: Channel = "mix",
         batch_size: int = 16,
+        decoders: int = DECODERS,
     ) -> None:
         check_window(model, window_length_seconds, hop_length_seconds)
         check_settings(model, settings)
@@ -139,6 +166,10 @@ class Engine:
         self.hop_length_seconds = hop_length_seconds
         self.channel = channel
         self.batch_size = batch_size
+        self.decoders = decoders
+        self.workers: Workers | None = None
+        self._began = 0.0
+        self._decoding: DecodeAhead[tuple[int, _Heard | Opened | Failure | Finished | _Warning]] | None = None
 
     def run(self, recordings: Sequence[Recording]) -> Generator[tuple[int, Event], None, None]:
         """Yield what happens, each with the place of its recording in ``recordings``.
@@ -153,37 +184,70 @@ class Engine:
 
     def batches(self, recordings: Sequence[Recording]) -> Generator[list[tuple[int, Event]], None, None]:
         """Yield what :meth:`run` yields, batch by batch; what no window waits for comes at once."""
+        ahead = 0 if self.workers is None else len(self.workers.devices) + 1
+        asked: deque[tuple[list[_Item], Future[Answers]]] = deque()
+        with closing(self._plan(recordings)) as plan:
+            for batch in plan:
+                asked.append((batch, self._ask(recordings, batch)))
+                if len(asked) > ahead:
+                    yield list(self._answer(recordings, *asked.popleft()))
+        for batch, answers in asked:
+            yield list(self._answer(recordings, batch, answers))
+
+    def _plan(self, recordings: Sequence[Recording]) -> Generator[list[_Item], None, None]:
+        """Yield batches of decoded windows, with what else happens between them."""
+        decoding = DecodeAhead(
+            len(recordings),
+            lambda index: self._decode(index, recordings[index]),
+            lambda item: isinstance(item[1], _Heard),
+            most=BATCHES_AHEAD * self.batch_size,
+            threads=self.decoders,
+            model_waits=lambda: self.workers is None or self.workers.has_idle,
+        )
+        self._began, self._decoding = time.perf_counter(), decoding
+        warned = False
         batch: list[_Item] = []
         windows = 0
-        with closing(self._decode_ahead(recordings)) as decoded:
-            for item in decoded:
-                batch.append(item)
-                windows += isinstance(item[1], _Heard)
+        with closing(iter(decoding)) as decoded:
+            for index, item in decoded:
+                if isinstance(item, _Warning):
+                    if not warned:
+                        logger.warning(item.text)
+                    warned = True
+                    continue
+                batch.append((index, item))
+                windows += isinstance(item, _Heard)
                 if windows in (0, self.batch_size):
-                    yield list(self._answer(recordings, batch))
+                    yield batch
                     batch, windows = [], 0
         if batch:
-            yield list(self._answer(recordings, batch))
+            yield batch
 
-    def _answer(self, recordings: Sequence[Recording], batch: Sequence[_Item]) -> Iterator[tuple[int, Event]]:
-        heard = [(index, item) for index, item in batch if isinstance(item, _Heard)]
-        asked = [recordings[index].queries for index, _ in heard]
-        features = self.model.encode_audio([item.waveform for _, item in heard]) if heard else []
-        answered: list[list[ModelAnswer]] = [[] for _ in heard]
-        for turn in range(max((len(queries) for queries in asked), default=0)):
-            rows = [row for row, queries in enumerate(asked) if turn < len(queries)]
-            answers = self.model.answer(
-                [features[row] for row in rows], [asked[row][turn] for row in rows], self.settings
-            )
-            for row, answer in zip(rows, answers, strict=True):
-                answered[row].append(answer)
+    @property
+    def waiting_for_audio_share(self) -> float:
+        """Share of the time since the last run began that the model has waited for audio, in [0, 1]."""
+        if self._decoding is None:
+            return 0.0
+        return self._decoding.waited_seconds / max(time.perf_counter() - self._began, 1e-9)
 
-        rows_in_order = iter(zip(asked, answered, strict=True))
+    def _ask(self, recordings: Sequence[Recording], batch: Sequence[_Item]) -> Future[Answers]:
+        waveforms = [item.waveform for _, item in batch if isinstance(item, _Heard)]
+        queries = [recordings[index].queries for index, item in batch if isinstance(item, _Heard)]
+        if self.workers is not None and waveforms:
+            return self.workers.submit(waveforms, queries)
+        answers: Future[Answers] = Future()
+        answers.set_result(ask(self.model, self.settings, self.batch_size, waveforms, queries))
+        return answers
+
+    def _answer(
+        self, recordings: Sequence[Recording], batch: Sequence[_Item], answers: Future[Answers]
+    ) -> Iterator[tuple[int, Event]]:
+        answered = iter(answers.result())
         for index, item in batch:
             if not isinstance(item, _Heard):
                 yield index, item
                 continue
-            for query, answer in zip(*next(rows_in_order), strict=True):
+            for query, answer in zip(recordings[index].queries, next(answered), strict=True):
                 yield index, self._row(recordings[index].name, item, query, answer)
 
     def _row(self, name: str, heard: _Heard, query: str, answer: ModelAnswer) -> Answer:
@@ -203,57 +267,22 @@ class Engine:
             detections=list(answer.detections),
         )
 
-    def _decode_ahead(self, recordings: Sequence[Recording]) -> Generator[_Item, None, None]:
-        """Decode in a thread of its own, at most one batch of windows ahead."""
-        ahead: queue.Queue[_Item | BaseException | None] = queue.Queue(maxsize=self.batch_size)
-        stopped = threading.Event()
-
-        def hand_over(item: _Item | BaseException | None) -> None:
-            while not stopped.is_set():
-                try:
-                    ahead.put(item, timeout=0.1)
-                    return
-                except queue.Full:
-                    continue
-
-        def decode() -> None:
-            try:
-                for item in self._decode(recordings):
-                    hand_over(item)
-                    if stopped.is_set():
-                        return
-                hand_over(None)
-            except BaseException as error:  # handed to the thread that asked, which raises it
-                hand_over(error)
-
-        thread = threading.Thread(target=decode, name="decode-ahead", daemon=True)
-        thread.start()
+    def _decode(
+        self, index: int, recording: Recording
+    ) -> Generator[tuple[int, _Heard | Opened | Failure | Finished | _Warning], None, None]:
         try:
-            while (item := ahead.get()) is not None:
-                if isinstance(item, BaseException):
-                    raise item
-                yield item
-        finally:
-            stopped.set()
-            thread.join()
-
-    def _decode(self, recordings: Iterable[Recording]) -> Iterator[_Item]:
-        warning: str | None = None
-        for index, recording in enumerate(recordings):
-            try:
-                info, windows = self._open(recording)
-                if warning is None:
-                    warning = ultrasonic_warning(info, self.model.config.sample_rate)
-                    if warning is not None:
-                        logger.warning(warning)
-                yield index, Opened(recording.name, info.duration_seconds)
-                for heard in islice(windows, recording.answered, None):
-                    yield index, heard
-            except FAULTS_OF_A_RECORDING as error:
-                logger.debug("%s failed", recording.name, exc_info=True)
-                yield index, Failure(recording.name, _reason(error, recording.name))
-            else:
-                yield index, Finished(recording.name)
+            info, windows = self._open(recording)
+            warning = ultrasonic_warning(info, self.model.config.sample_rate)
+            if warning is not None:
+                yield index, _Warning(warning)
+            yield index, Opened(recording.name, info.duration_seconds)
+            for heard in islice(windows, recording.answered, None):
+                yield index, heard
+        except FAULTS_OF_A_RECORDING as error:
+            logger.debug("%s failed", recording.name, exc_info=True)
+            yield index, Failure(recording.name, _reason(error, recording.name))
+        else:
+            yield index, Finished(recording.name)
 
     def windows(self, recording: Recording) -> Iterator[_Heard]:
         """Return the windows of a recording, decoded as they are asked for."""

@@ -11,14 +11,13 @@ from __future__ import annotations
 
 import json
 import os
-import signal
-import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager, suppress
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
 
 from NatureLM.errors import ConfigError, NatureLMError
+from NatureLM.infer.guards import undisturbed, written_or_said
 from NatureLM.infer.journal import Journal, Key, Part, Progress, difference
 from NatureLM.infer.output_names import (
     FAILURES,
@@ -133,7 +132,8 @@ class RunFiles:
 
     def progress(self, recording: str) -> Progress:
         """Return how far a recording of the run is."""
-        return self._open_journal().progress(recording, self._recordings[recording])
+        key = self._recordings[recording]
+        return Progress(key) if self._journal is None else self._journal.progress(recording, key)
 
     def write(self, parts: Sequence[Part]) -> None:
         """Take a finished batch.
@@ -143,7 +143,7 @@ class RunFiles:
         NatureLMError
             It cannot be written (disk full).
         """
-        with _written_or_said(self.results):
+        with written_or_said(self.results):
             self._open_journal().add(parts)
 
     @property
@@ -177,11 +177,11 @@ class RunFiles:
             A file cannot be written or renamed.
         """
         journal, moved = self._open_journal(), None
-        with _written_or_said(self.results):
+        with written_or_said(self.results):
             journal.sync()
             # A second Ctrl-C is heard here: of a long run this takes a while, and the journal is safe.
             written = self._write_all({**counts, "complete": True})
-        with _undisturbed(), _written_or_said(self.results):
+        with undisturbed(), written_or_said(self.results):
             try:
                 if self._gives_way():
                     moved = move_aside(self.results, *self.outputs.siblings())
@@ -211,13 +211,13 @@ class RunFiles:
         with suppress(OSError):
             self._journal.sync()
         if not self.answers and not self.failures:
-            with _undisturbed(), suppress(OSError):
+            with undisturbed(), suppress(OSError):
                 self._leave_nothing()
             return None
         partial = partial_name(self.results)
         try:
             written = self._write_all({**counts, "complete": False})
-            with _undisturbed():
+            with undisturbed():
                 if partial.exists() and not self._written_with(self.parameters, partial):
                     move_aside(partial, *map(partial_name, self.outputs.siblings()))
                 for path in self._partials():
@@ -387,28 +387,3 @@ def _remove_all(paths: Iterable[Path]) -> None:
     for path in paths:
         with suppress(OSError):
             remove(path)
-
-
-@contextmanager
-def _written_or_said(path: Path) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        raise NatureLMError(
-            f"cannot write {path} ({error.strerror or error}); make room on the disk, or give another place "
-            "with --output-path, and run again."
-        ) from error
-
-
-@contextmanager
-def _undisturbed() -> Iterator[None]:
-    """Within it a second Ctrl-C is not heard, so that files get their names together."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = {number: signal.signal(number, signal.SIG_IGN) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

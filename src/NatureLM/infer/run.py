@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from contextlib import closing
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime, timezone
 from itertools import groupby
@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from NatureLM import __version__
 from NatureLM.audio import find_recordings
+from NatureLM.config import InferenceConfig
 from NatureLM.errors import ConfigError, RecordingError
 from NatureLM.infer.answers import Answer, Failure
 from NatureLM.infer.building import build_engine
@@ -21,6 +22,8 @@ from NatureLM.infer.fingerprint import model_fingerprint, recordings_fingerprint
 from NatureLM.infer.journal import Key, Part, file_key
 from NatureLM.infer.settings import Configuration
 from NatureLM.infer.sinks import Sink, open_sink
+from NatureLM.infer.worker_process import Setup
+from NatureLM.infer.workers import Workers
 
 if TYPE_CHECKING:
     from NatureLM.models import NatureLM
@@ -46,6 +49,10 @@ class RunRequest:
         Whether csv and parquet have a row per species and window.
     merge_consecutive : bool
         Whether windows that follow one another become one row, where rows are per species.
+    workers : int
+        CPU processes that share the work, and the threads; 1 does it all in this process.
+    devices : sequence of str
+        Devices with a process each, such as ``cuda:0`` and ``cuda:1``; none takes the configuration's.
     configuration : Configuration
         Everything that a configuration file can say, with what was typed; the defaults unless given.
     """
@@ -57,6 +64,8 @@ class RunRequest:
     formats: Sequence[str] = ()
     long: bool = False
     merge_consecutive: bool = False
+    workers: int = 1
+    devices: Sequence[str] = ()
     configuration: Configuration = field(default_factory=Configuration)
 
 
@@ -65,7 +74,8 @@ class Summary:
     """Counts of a finished run, and where its files are (no failures: no such file).
 
     ``outputs`` are all files and folders of results, ``results`` the first of them; none, and ``-``, for
-    standard output. ``reused`` recordings of all were done by an earlier run.
+    standard output. ``reused`` recordings of all were done by an earlier run. The model has waited for audio
+    for ``waiting_for_audio_share`` of the time, in [0, 1].
     """
 
     recordings: int
@@ -75,6 +85,7 @@ class Summary:
     failures_path: Path | None
     outputs: tuple[Path, ...]
     reused: int = 0
+    waiting_for_audio_share: float = 0.0
 
 
 class Observer(Protocol):
@@ -112,29 +123,32 @@ def run_inference(request: RunRequest, observer: Observer) -> Summary:
         merge_consecutive=request.merge_consecutive,
     )
     with closing(files):
-        engine = build_engine(_without_fallback(request, queries, files.parameters_before()))
+        configuration = _without_fallback(request, queries, files.parameters_before())
+        engine = build_engine(replace(configuration, config=_placed(request, configuration.config)))
         for query in queries:
             engine.model.check_query(query)
-        observer.say(f"Model: {engine.model.config.name} on {engine.model.device}.")
-        return _run(request, engine, paths, queries, files, observer)
+        parameters = _parameters(request, engine, paths, queries)
+        with _workers(request, engine, parameters["model"]["fingerprint"]) as devices:
+            observer.say(f"Model: {engine.model.config.name} on {devices}.")
+            return _run(engine, parameters, devices, paths, queries, files, observer)
 
 
 def _run(
-    request: RunRequest,
     engine: Engine,
+    parameters: Mapping[str, Any],
+    devices: str,
     paths: Sequence[Path],
     queries: tuple[str, ...],
     files: Sink,
     observer: Observer,
 ) -> Summary:
-    parameters = _parameters(request, engine, paths, queries)
     keys = {str(path): file_key(path) for path in paths}
     started = _now()
     reused = 0
 
     def counts() -> dict[str, Any]:
         return {
-            "device": str(engine.model.device),
+            "device": devices,
             "batch_size": engine.batch_size,
             "started_at": started,
             "finished_at": _now(),
@@ -142,6 +156,7 @@ def _run(
             "windows": files.windows,
             "answers": files.answers,
             "failures": files.failures,
+            "waiting_for_audio_share": round(engine.waiting_for_audio_share, 3),
         }
 
     try:
@@ -163,6 +178,7 @@ def _run(
                 files.write(_parts(batch, recordings, keys))
                 for index, event in batch:
                     observer.happened(index, event)
+        share = round(engine.waiting_for_audio_share, 3)
         moved = files.finish(counts())
     except BaseException:
         partial = files.keep_partial(counts())
@@ -182,7 +198,60 @@ def _run(
         failures_path=files.failures_path() if files.failures else None,
         outputs=tuple(files.paths()),
         reused=reused,
+        waiting_for_audio_share=share,
     )
+
+
+def _placed(request: RunRequest, config: InferenceConfig) -> InferenceConfig:
+    """Return the configuration with the device that the run's own model is loaded on.
+
+    Raises
+    ------
+    ConfigError
+        Workers and devices that contradict one another.
+    """
+    devices, named = request.devices, ",".join(request.devices)
+    if request.workers > 1 and devices:
+        raise ConfigError("--workers and --devices exclude each other; leave one out.")
+    if request.workers > 1 and config.device not in ("auto", "cpu"):
+        raise ConfigError(
+            "--workers is for CPUs; for several GPUs name them with --devices, for example cuda:0,cuda:1."
+        )
+    if devices and config.device != "auto":
+        raise ConfigError(f"--device {config.device} and --devices exclude each other; leave one out.")
+    if not all(devices):
+        raise ConfigError(
+            f"--devices {named}: expected devices with commas between, for example cuda:0,cuda:1."
+        )
+    for device in devices:
+        if devices.count(device) > 1:
+            raise ConfigError(f"--devices {named}: names {device} twice; name each device once.")
+    if devices:
+        return config.model_copy(update={"device": devices[0]})
+    return config.model_copy(update={"device": "cpu"}) if request.workers > 1 else config
+
+
+@contextmanager
+def _workers(request: RunRequest, engine: Engine, fingerprint: str) -> Iterator[str]:
+    """Have processes answer, where the request asks for that; yield the devices that the model is on."""
+    devices = list(request.devices) or ["cpu"] * request.workers
+    if not request.devices and request.workers == 1:
+        yield str(engine.model.device)
+        return
+    import torch
+
+    setup = Setup(
+        model=str(engine.model.requested_as),
+        device=devices[0],
+        int8_alpha=engine.model.int8_alpha,
+        threads=max(1, torch.get_num_threads() // len(devices)),
+        settings=engine.settings,
+        most=engine.batch_size,
+    )
+    for parameter in engine.model.parameters():
+        parameter.data = parameter.data.new_empty(0)  # its memory is the workers' now
+    with closing(Workers(setup, devices, fingerprint)) as engine.workers:
+        yield ", ".join(devices)
 
 
 def _parts(
