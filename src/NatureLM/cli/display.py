@@ -97,7 +97,7 @@ class Display:
             failed += f" ({summary.failures_path})"
         if summary.reused:
             failed += f", {summary.reused} done before"
-        if summary.windows:
+        if summary.reused < summary.recordings:
             failed += f"; the model waited for audio {summary.waiting_for_audio_share:.0%} of the time"
         places = ", ".join(map(str, summary.outputs)) or "standard output"
         print(

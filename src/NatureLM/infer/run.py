@@ -250,6 +250,8 @@ def _workers(request: RunRequest, engine: Engine, fingerprint: str) -> Iterator[
     )
     for parameter in engine.model.parameters():
         parameter.data = parameter.data.new_empty(0)  # its memory is the workers' now
+    if torch.cuda.is_initialized():
+        torch.cuda.empty_cache()
     with closing(Workers(setup, devices, fingerprint)) as engine.workers:
         yield ", ".join(devices)
 
