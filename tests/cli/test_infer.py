@@ -54,9 +54,10 @@ def test_folder_of_real_recordings(naturelm: Naturelm, folder: Path) -> None:
     (failure,) = rows(folder / "inference_output.jsonl.failures.jsonl")
     assert Path(failure["audio_path"]).name == "empty_2ch.wav"
     last = done.stderr.splitlines()[-1]
-    assert last == (
-        f"12 recordings, {len(answers)} windows, 1 failed (inference_output.jsonl.failures.jsonl); "
-        "results in inference_output.jsonl"
+    assert re.fullmatch(
+        rf"12 recordings, {len(answers)} windows, 1 failed \(inference_output\.jsonl\.failures\.jsonl\); "
+        r"the model waited for audio \d+% of the time; results in inference_output\.jsonl",
+        last,
     )
     assert done.stderr.count("CC BY-NC-SA 4.0") == 1
     assert "\x1b" not in done.stdout + done.stderr
@@ -82,6 +83,7 @@ def test_several_queries_windows_and_the_record_of_the_run(
     assert run["settings"]["min_evidence"] == 0.6 and run["settings"]["max_species"] == 2
     assert run["window_length_seconds"] == 5.0
     assert (run["windows"], run["answers"], run["failures"], run["complete"]) == (3, 6, 0, True)
+    assert 0.0 <= run["waiting_for_audio_share"] <= 1.0
     assert run["model"]["name"] == answers[0]["model"] and len(run["model"]["fingerprint"]) == 16
     assert not (folder / "out.jsonl.failures.jsonl").exists()
     # Nothing of what a terminal is shown goes into a pipe.
@@ -143,10 +145,11 @@ def test_full_disk_is_one_sentence_and_costs_no_answer(
     import resource
 
     def limit() -> None:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (1500, 1500))
+        resource.setrlimit(resource.RLIMIT_FSIZE, (4000, 4000))
 
     (folder / "inference_output.jsonl").write_text("precious\n")
     arguments = ["infer", "--audio-path", str(noise), "--query", FOCAL, "--window-length-seconds", "2"]
+    arguments += ["--batch-size", "1"]
     done = subprocess.run(
         [sys.executable, "-m", "NatureLM.cli.main", *arguments, "--hop-length-seconds", "1"],
         cwd=folder,
@@ -161,10 +164,13 @@ def test_full_disk_is_one_sentence_and_costs_no_answer(
     said, error = done.stderr.splitlines()[-2:]
     kept = rows(folder / "inference_output.jsonl.partial")
     assert 1 <= len(kept) < 11
-    assert said == f"Stopped: the {len(kept)} answers so far are kept in inference_output.jsonl.partial."
+    assert said == (
+        f"Stopped: the {len(kept)} answers so far are kept in inference_output.jsonl.partial. "
+        "The same command goes on from here."
+    )
     assert error.startswith("naturelm: error: cannot write inference_output.jsonl (File too large); ")
     assert (folder / "inference_output.jsonl").read_text() == "precious\n"
-    assert list(folder.glob("*.unfinished")) == []
+    assert list(folder.glob("*.writing")) == []
 
 
 @pytest.mark.parametrize(
@@ -271,6 +277,7 @@ def test_stopped_run_keeps_its_answers(number: int, folder: Path, environment: d
     assert 1 <= len(kept) < 120
     assert f"the {len(kept)} answers so far are kept in inference_output.jsonl.partial" in error
     assert sorted(path.name for path in folder.iterdir()) == [
+        "inference_output.jsonl.journal",
         "inference_output.jsonl.partial",
         "inference_output.jsonl.partial.run.json",
         "long.wav",
@@ -287,7 +294,11 @@ def test_standard_output_streams_rows_and_nothing_else(naturelm: Naturelm, folde
     answers = [json.loads(line) for line in done.stdout.splitlines()]
     assert [row["start_seconds"] for row in answers] == [0.0, 10.0]
     assert "failed: bad.wav" in done.stderr
-    assert done.stderr.splitlines()[-1] == "2 recordings, 2 windows, 1 failed; results in standard output"
+    last = re.sub(r"\d+%", "N%", done.stderr.splitlines()[-1])
+    assert last == (
+        "2 recordings, 2 windows, 1 failed; the model waited for audio N% of the time; "
+        "results in standard output"
+    )
     assert sorted(path.name for path in folder.iterdir()) == ["bad.wav", "noise.wav"]
 
 

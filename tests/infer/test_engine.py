@@ -32,6 +32,10 @@ def recordings(*paths: Path, queries: tuple[str, ...] = (FOCAL,)) -> list[Record
     return [Recording(str(path), queries, path=path) for path in paths]
 
 
+def decoding() -> bool:
+    return any(thread.name.startswith("decode-ahead") for thread in threading.enumerate())
+
+
 def test_events_come_in_plan_order(model: NatureLM, make_noise: Callable[..., Path]) -> None:
     paths = [make_noise("a.wav", 12.0), make_noise("b.flac", 3.0), make_noise("c.wav", 21.0)]
     events = list(an_engine(model, batch_size=2).run(recordings(*paths, queries=(FOCAL, LIST))))
@@ -151,9 +155,9 @@ def test_ultrasonic_recordings_are_warned_of_once_a_run(
 def test_stopping_early_ends_the_decoding(model: NatureLM, make_noise: Callable[..., Path]) -> None:
     run = an_engine(model, batch_size=1).run(recordings(make_noise("long.wav", 120.0)))
     next(run)
-    assert "decode-ahead" in {thread.name for thread in threading.enumerate()}
+    assert decoding()
     run.close()
-    assert "decode-ahead" not in {thread.name for thread in threading.enumerate()}
+    assert not decoding()
 
 
 @pytest.mark.parametrize(
@@ -204,7 +208,7 @@ def test_faults_of_the_model_are_not_swallowed(
     asked = recordings(make_noise("a.wav", 3.0), make_noise("long.wav", 120.0))
     with pytest.raises(RuntimeError, match="out of memory"):
         list(an_engine(model, batch_size=1).run(asked))
-    assert "decode-ahead" not in {thread.name for thread in threading.enumerate()}
+    assert not decoding()
 
 
 def test_window_beyond_the_models_hearing_is_refused(model: NatureLM) -> None:
@@ -214,6 +218,26 @@ def test_window_beyond_the_models_hearing_is_refused(model: NatureLM) -> None:
         an_engine(model, window_length_seconds=longest + 1)
     with pytest.raises(ConfigError, match="--hop-length-seconds 0"):
         an_engine(model, hop_length_seconds=0.0)
+
+
+def test_answered_windows_are_not_asked_about_again(model: NatureLM, make_noise: Callable[..., Path]) -> None:
+    path = make_noise("a.wav", 47.0)
+    whole = [event for _, event in an_engine(model, 2).run(recordings(path)) if isinstance(event, Answer)]
+    (recording,) = recordings(path)
+    rest = list(an_engine(model, 2).batches([replace(recording, answered=2)]))
+    assert [[type(event).__name__ for _, event in batch] for batch in rest] == [
+        ["Opened"],
+        ["Answer", "Answer"],
+        ["Answer", "Finished"],
+    ]
+    assert [event for batch in rest for _, event in batch if isinstance(event, Answer)] == whole[2:]
+
+
+def test_share_of_waiting_is_known(model: NatureLM, make_noise: Callable[..., Path]) -> None:
+    engine = an_engine(model)
+    assert engine.waiting_for_audio_share == 0.0
+    list(engine.run(recordings(make_noise("a.wav", 3.0))))
+    assert 0.0 < engine.waiting_for_audio_share < 1.0
 
 
 def test_merging_alpha_needs_lora(model: NatureLM) -> None:

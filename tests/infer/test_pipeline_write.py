@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).parents[2]
 LIST = "What are the common names for the species in the audio, if any?"
-FLEETING = ("started_at", "finished_at")
+FLEETING = ("started_at", "finished_at", "waiting_for_audio_share")
 
 
 def contents(stem: str) -> dict[str, Any]:
@@ -33,6 +33,8 @@ def contents(stem: str) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for path in sorted(Path().glob(f"{stem}.*")):
         name = path.name.removeprefix(stem)
+        if name.endswith(".journal"):
+            continue  # it names the files
         if name.endswith(".run.json"):
             record = json.loads(path.read_text())
             found[name] = {key: value for key, value in record.items() if key not in FLEETING}
@@ -65,12 +67,15 @@ def test_files_are_those_of_the_command_line(
     with caplog.at_level(logging.INFO, "NatureLM.infer"):
         summary = pipeline.write("card", LIST, "coded", 4, 2, formats="jsonl,csv,raven", long=True)
     assert contents("coded") == contents("typed")
+    again = pipeline.write("card", LIST, "coded", 4, 2, formats="jsonl,csv,raven", long=True)
+    assert (again.reused, again.windows) == (2, 7), "only the damaged one is tried again"
+    assert contents("coded") == contents("typed")
     assert (summary.recordings, summary.windows, summary.failures) == (3, 7, 1)
     assert summary.failures_path == Path("coded.jsonl.failures.jsonl")
     assert list(summary.outputs) == [Path("coded.jsonl"), Path("coded.csv"), Path("coded.raven")]
     assert "Model: naturelm-lite on cpu." in caplog.messages
 
-    with pytest.raises(ConfigError, match=r"coded\.jsonl: exists already"):
+    with pytest.raises(ConfigError, match=r"coded\.jsonl: .* is the journal of a run with other parameters"):
         pipeline.write("card", LIST, "coded", formats="jsonl")
     assert pipeline.write("card", LIST, "coded", formats="jsonl", overwrite=True).windows == 3
 

@@ -96,12 +96,16 @@ def test_run_stopped_between_answers_keeps_them_and_the_output_of_another(
         ask(make_noise("a.wav", 60.0), listener=listener)
     assert names() == [
         "inference_output.jsonl",
+        "inference_output.jsonl.journal",
         "inference_output.jsonl.partial",
         "inference_output.jsonl.partial.run.json",
     ]
     assert Path("inference_output.jsonl").read_text() == "precious\n"
     assert [row["start_seconds"] for row in rows("inference_output.jsonl.partial")] == [0.0, 10.0]
-    assert listener.said[-1] == ("Stopped: the 2 answers so far are kept in inference_output.jsonl.partial.")
+    assert listener.said[-1] == (
+        "Stopped: the 2 answers so far are kept in inference_output.jsonl.partial. The same command goes on "
+        "from here."
+    )
 
 
 def test_finished_run_moves_the_output_of_another_aside(make_noise: Callable[..., Path]) -> None:

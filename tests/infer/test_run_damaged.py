@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -198,9 +199,10 @@ def test_damaged_recordings_cost_no_other_its_answers(
     assert [line for line in shown if line.startswith("failed: ")] == [
         f"failed: {failures[str(field / name)]}" for name in sorted(reasons)
     ]
-    assert shown[-1] == (
-        f"40 recordings, {len(rows)} windows, {len(reasons)} failed (found.jsonl.failures.jsonl); "
-        "results in found.jsonl"
+    assert re.fullmatch(
+        rf"40 recordings, {len(rows)} windows, {len(reasons)} failed \(found\.jsonl\.failures\.jsonl\); "
+        r"the model waited for audio \d+% of the time; results in found\.jsonl",
+        shown[-1],
     )
     assert f"{field / 'folder.wav'} is a folder, not a recording; it is searched." in caplog.messages
 
@@ -222,6 +224,7 @@ def test_strict_stops_at_the_first_and_keeps_the_answers_so_far(field: Path) -> 
     ):
         run_inference(request(field, strict=True), display)
     assert not Path("found.jsonl").exists()
+    # Of the batch in which it stopped everything is kept.
     kept = [row["audio_path"] for row in read(Path("found.jsonl.partial"))]
-    assert kept == [str(field / "bat.wav"), str(field / "cut.flac")]
-    assert [row["audio_path"] for row in read(Path("found.jsonl.partial.failures.jsonl"))] == kept[1:]
+    assert kept[:2] == [str(field / "bat.wav"), str(field / "cut.flac")] and len(kept) <= 16
+    assert read(Path("found.jsonl.partial.failures.jsonl"))[0]["audio_path"] == kept[1]

@@ -7,11 +7,13 @@ from pathlib import Path
 import pytest
 
 from NatureLM.errors import ConfigError, NatureLMError
-from NatureLM.infer.answers import Answer, Failure
+from NatureLM.infer.answers import Answer
+from NatureLM.infer.journal import Part
 from NatureLM.infer.outputs import RunFiles
 from NatureLM.infer.sinks import STANDARD_OUTPUT, open_sink
 
 ANSWER = Answer("a.wav", "mix", 0.0, 10.0, "Which?", "Great Tit", 0.9, -0.1, "naturelm-lite")
+PART = Part("a.wav", (1000, 1), windows=1, state="finished", rows=[ANSWER.as_row()])
 
 
 @pytest.fixture(autouse=True)
@@ -21,12 +23,13 @@ def in_an_empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_rows_go_to_standard_output_and_nothing_else_anywhere(capfd: pytest.CaptureFixture[str]) -> None:
     sink = open_sink(STANDARD_OUTPUT, ("jsonl",))
-    sink.begin({"query": "Which?"})
-    sink.write_answer(ANSWER)
-    sink.write_failure(Failure("b.wav", "b.wav is empty."))
+    sink.begin({"query": "Which?"}, {"a.wav": (1000, 1), "b.wav": (0, 1)})
+    assert sink.progress("a.wav").windows == 0
+    sink.write([PART, Part("b.wav", (0, 1), state="failed", reason="b.wav is empty.")])
     shown = capfd.readouterr()
     assert json.loads(shown.out) == ANSWER.as_row() and shown.err == ""
     assert sink.finish({}) is None and sink.keep_partial({}) is None
+    assert sink.windows == 1
     assert (sink.answers, sink.failures, sink.paths(), sink.failures_path()) == (1, 1, [], None)
     assert not list(Path().iterdir())
 
@@ -37,9 +40,9 @@ def test_reader_that_has_left_is_one_sentence(monkeypatch: pytest.MonkeyPatch) -
     with os.fdopen(writing, "w") as pipe:
         monkeypatch.setattr("sys.stdout", pipe)
         sink = open_sink(STANDARD_OUTPUT)
-        sink.begin({})
+        sink.begin({}, {})
         with pytest.raises(NatureLMError, match=r"standard output takes no more rows \(Broken pipe\); name"):
-            sink.write_answer(ANSWER)
+            sink.write([PART])
 
 
 @pytest.mark.parametrize("formats", ["csv", "jsonl,raven"])

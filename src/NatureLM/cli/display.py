@@ -95,6 +95,10 @@ class Display:
         failed = f", {summary.failures} failed" if summary.failures else ""
         if summary.failures_path is not None:
             failed += f" ({summary.failures_path})"
+        if summary.reused:
+            failed += f", {summary.reused} done before"
+        if summary.reused < summary.recordings:
+            failed += f"; the model waited for audio {summary.waiting_for_audio_share:.0%} of the time"
         places = ", ".join(map(str, summary.outputs)) or "standard output"
         print(
             f"{_count(summary.recordings, 'recording')}, {_count(summary.windows, 'window')}{failed}; "

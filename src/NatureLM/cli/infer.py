@@ -73,9 +73,9 @@ def infer(
             metavar="FILE",
             help="Results; the ending says the format (.jsonl, .csv, .parquet, ...), unless --format does. "
             "- streams jsonl to standard output and writes no files. "
-            "A file named here is replaced only with --overwrite. "
-            "Without this option: inference_output.jsonl, which at its end a run with the same parameters "
-            "replaces, and any other run moves aside.",
+            "A run that was stopped goes on when the same command is given again; other files named here are "
+            "replaced only with --overwrite. "
+            "Without this option: inference_output.jsonl, which a run with other parameters moves aside.",
         ),
     ] = None,
     formats: Annotated[
@@ -131,6 +131,14 @@ def infer(
     device: Annotated[
         Optional[Device], typer.Option(help="Where the model runs; auto takes a GPU where there is one.")
     ] = None,
+    workers: Annotated[
+        int,
+        typer.Option(metavar="N", min=1, help="CPU processes that share the work; they divide the threads."),
+    ] = 1,
+    devices: Annotated[
+        Optional[str],
+        typer.Option(metavar="NAMES", help="Devices with a process each, such as cuda:0,cuda:1."),
+    ] = None,
     channel: Annotated[
         Optional[str],
         typer.Option(
@@ -177,7 +185,11 @@ def infer(
         ),
     ] = False,
     overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Replace the results named by --output-path.")
+        bool,
+        typer.Option(
+            "--overwrite",
+            help="Replace the results named by --output-path, and begin anew where parameters differ.",
+        ),
     ] = False,
 ) -> int:
     """Ask questions about recordings; print each window's answer and write all to a file.
@@ -226,6 +238,8 @@ def infer(
         long=long,
         merge_consecutive=merge_consecutive,
         strict=strict,
+        workers=workers,
+        devices=[name.strip() for name in devices.split(",")] if devices else (),
         configuration=replace(configuration, config=config),
     )
     with Display(queries=len(request.queries), show_answers=output_path != STANDARD_OUTPUT) as display:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import logging
-import queue
-import threading
-from collections.abc import Generator, Iterable, Iterator, Sequence
+import os
+import time
+from collections import deque
+from collections.abc import Generator, Iterator, Sequence
+from concurrent.futures import Future
 from contextlib import closing
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -30,7 +33,10 @@ from NatureLM.audio import (
     window_time,
 )
 from NatureLM.errors import ConfigError, RecordingError
+from NatureLM.infer.ahead import DecodeAhead
 from NatureLM.infer.answers import Answer, Failure
+from NatureLM.infer.asking import ask
+from NatureLM.infer.workers import Answers, Workers
 from NatureLM.models.answering import AnswerSettings, ModelAnswer
 
 if TYPE_CHECKING:
@@ -41,6 +47,12 @@ logger = logging.getLogger("NatureLM.infer")
 FAULTS_OF_A_RECORDING = (RecordingError, OSError, RuntimeError, ValueError, MemoryError)
 """What decoding one file can raise (libsndfile and soxr: RuntimeError, ValueError): that file fails, the run
 goes on. Other errors are ours, and stop it."""
+
+DECODERS = min(4, os.cpu_count() or 1)
+"""Threads that decode: one reads some hundred times real time, and a GPU may want more."""
+
+BATCHES_AHEAD = 2
+"""Batches of windows that are decoded ahead at most: 61 MB at 16 windows of 10 s and 48 kHz."""
 
 
 NOTHING_HEARD = "None"
@@ -63,6 +75,8 @@ class Recording:
         Samples in memory, as :func:`NatureLM.audio.array_windows` takes them.
     sample_rate : int or None
         Rate in Hz of ``samples``.
+    answered : int
+        How many of its windows have been answered before: they are decoded, but not asked about again.
     """
 
     name: str
@@ -70,6 +84,7 @@ class Recording:
     path: Path | None = None
     samples: npt.NDArray[Any] | None = None
     sample_rate: int | None = None
+    answered: int = 0
 
 
 @dataclass(frozen=True)
@@ -99,14 +114,22 @@ class _Heard:
     silent: bool
 
 
-_Item = tuple[int, "_Heard | Opened | Failure | Finished"]
+@dataclass(frozen=True)
+class _Warning:
+    """What is said of the first recording that it is true of."""
+
+    text: str
+
+
+_Item = tuple[int, _Heard | Opened | Failure | Finished]
 
 
 class Engine:
     """Answers queries about recordings, in the order of the plan, at constant memory.
 
     Batches hold the windows of the plan one after another, across recordings, so that what shares a
-    batch does not depend on timing. Each window is encoded once, whatever the number of queries.
+    batch does not depend on timing. Each window is encoded once, whatever the number of queries, and
+    queries of about equal length are answered together.
 
     Parameters
     ----------
@@ -124,6 +147,13 @@ class Engine:
     time_expansion : float
         Factor by which recordings are slowed before the model hears them. Lengths of windows and hops are
         those of the slowed sound; times in events are those of the recording.
+    decoders : int
+        Threads that decode and resample ahead. They change no answer.
+
+    Attributes
+    ----------
+    workers : Workers or None
+        Processes that answer in the place of ``model``, which then only tells what it is; None unless set.
 
     Raises
     ------
@@ -142,6 +172,7 @@ class Engine:
         batch_size: int = 16,
         silence_db: float | None = None,
         time_expansion: float = 1.0,
+        decoders: int = DECODERS,
     ) -> None:
         check_window(model, window_length_seconds, hop_length_seconds)
         check_settings(model, settings)
@@ -153,6 +184,10 @@ class Engine:
         self.batch_size = batch_size
         self.silence_db = silence_db
         self.time_expansion = time_expansion
+        self.decoders = decoders
+        self.workers: Workers | None = None
+        self._began = 0.0
+        self._decoding: DecodeAhead[tuple[int, _Heard | Opened | Failure | Finished | _Warning]] | None = None
 
     def run(self, recordings: Sequence[Recording]) -> Generator[tuple[int, Event], None, None]:
         """Yield what happens, each with the place of its recording in ``recordings``.
@@ -161,43 +196,81 @@ class Engine:
         :class:`Finished`, or :class:`Failure` once it cannot be read (any further). Closing the generator
         ends the decoding; whoever may leave it early should do so with :func:`contextlib.closing`.
         """
+        with closing(self.batches(recordings)) as batches:
+            for batch in batches:
+                yield from batch
+
+    def batches(self, recordings: Sequence[Recording]) -> Generator[list[tuple[int, Event]], None, None]:
+        """Yield what :meth:`run` yields, batch by batch; what no window waits for comes at once."""
+        ahead = 0 if self.workers is None else len(self.workers.devices) + 1
+        asked: deque[tuple[list[_Item], Future[Answers]]] = deque()
+        with closing(self._plan(recordings)) as plan:
+            for batch in plan:
+                asked.append((batch, self._ask(recordings, batch)))
+                if len(asked) > ahead:
+                    yield list(self._answer(recordings, *asked.popleft()))
+        for batch, answers in asked:
+            yield list(self._answer(recordings, batch, answers))
+
+    def _plan(self, recordings: Sequence[Recording]) -> Generator[list[_Item], None, None]:
+        """Yield batches of decoded windows, with what else happens between them."""
+        decoding = DecodeAhead(
+            len(recordings),
+            lambda index: self._decode(index, recordings[index]),
+            lambda item: isinstance(item[1], _Heard),
+            most=BATCHES_AHEAD * self.batch_size,
+            threads=self.decoders,
+            model_waits=lambda: self.workers is None or self.workers.has_idle,
+        )
+        self._began, self._decoding = time.perf_counter(), decoding
+        warned = False
         batch: list[_Item] = []
         windows = 0
-        with closing(self._decode_ahead(recordings)) as decoded:
-            for item in decoded:
-                batch.append(item)
-                windows += isinstance(item[1], _Heard)
-                if windows == self.batch_size:
-                    yield from self._answer(recordings, batch)
+        with closing(iter(decoding)) as decoded:
+            for index, item in decoded:
+                if isinstance(item, _Warning):
+                    if not warned:
+                        logger.warning(item.text)
+                    warned = True
+                    continue
+                batch.append((index, item))
+                windows += isinstance(item, _Heard)
+                if windows in (0, self.batch_size):
+                    yield batch
                     batch, windows = [], 0
-        yield from self._answer(recordings, batch)
+        if batch:
+            yield batch
 
-    def _answer(self, recordings: Sequence[Recording], batch: Sequence[_Item]) -> Iterator[tuple[int, Event]]:
+    @property
+    def waiting_for_audio_share(self) -> float:
+        """Share of the time since the last run began that the model has waited for audio, in [0, 1]."""
+        if self._decoding is None:
+            return 0.0
+        return self._decoding.waited_seconds / max(time.perf_counter() - self._began, 1e-9)
+
+    def _ask(self, recordings: Sequence[Recording], batch: Sequence[_Item]) -> Future[Answers]:
         # Silent windows keep their places in the batch, so that its other windows are those of the plan.
         heard = [(index, item) for index, item in batch if isinstance(item, _Heard) and not item.silent]
-        asked = [recordings[index].queries for index, _ in heard]
-        rate = self.model.config.sample_rate
-        waveforms = [long_enough(item.waveform, rate) for _, item in heard]
-        features = self.model.encode_audio(waveforms) if waveforms else []
-        answered: list[list[ModelAnswer]] = [[] for _ in heard]
-        for turn in range(max((len(queries) for queries in asked), default=0)):
-            rows = [row for row, queries in enumerate(asked) if turn < len(queries)]
-            answers = self.model.answer(
-                [features[row] for row in rows], [asked[row][turn] for row in rows], self.settings
-            )
-            for row, answer in zip(rows, answers, strict=True):
-                answered[row].append(answer)
+        waveforms = [long_enough(item.waveform, self.model.config.sample_rate) for _, item in heard]
+        queries = [recordings[index].queries for index, _ in heard]
+        if self.workers is not None and waveforms:
+            return self.workers.submit(waveforms, queries)
+        answers: Future[Answers] = Future()
+        answers.set_result(ask(self.model, self.settings, self.batch_size, waveforms, queries))
+        return answers
 
-        rows_in_order = iter(zip(asked, answered, strict=True))
+    def _answer(
+        self, recordings: Sequence[Recording], batch: Sequence[_Item], answers: Future[Answers]
+    ) -> Iterator[tuple[int, Event]]:
+        answered = iter(answers.result())
         for index, item in batch:
             if not isinstance(item, _Heard):
                 yield index, item
-            elif item.silent:
-                for query in recordings[index].queries:
-                    yield index, self._row(recordings[index].name, item, query, None)
-            else:
-                for query, answer in zip(*next(rows_in_order), strict=True):
-                    yield index, self._row(recordings[index].name, item, query, answer)
+                continue
+            queries = recordings[index].queries
+            given = [None] * len(queries) if item.silent else next(answered)
+            for query, answer in zip(queries, given, strict=True):
+                yield index, self._row(recordings[index].name, item, query, answer)
 
     def _row(self, name: str, heard: _Heard, query: str, answer: ModelAnswer | None) -> Answer:
         recorded_at, start_seconds = heard.metadata.recorded_at, heard.window.start_seconds
@@ -217,57 +290,22 @@ class Engine:
             detections=[] if answer is None else list(answer.detections),
         )
 
-    def _decode_ahead(self, recordings: Sequence[Recording]) -> Generator[_Item, None, None]:
-        """Decode in a thread of its own, at most one batch of windows ahead."""
-        ahead: queue.Queue[_Item | BaseException | None] = queue.Queue(maxsize=self.batch_size)
-        stopped = threading.Event()
-
-        def hand_over(item: _Item | BaseException | None) -> None:
-            while not stopped.is_set():
-                try:
-                    ahead.put(item, timeout=0.1)
-                    return
-                except queue.Full:
-                    continue
-
-        def decode() -> None:
-            try:
-                for item in self._decode(recordings):
-                    hand_over(item)
-                    if stopped.is_set():
-                        return
-                hand_over(None)
-            except BaseException as error:  # handed to the thread that asked, which raises it
-                hand_over(error)
-
-        thread = threading.Thread(target=decode, name="decode-ahead", daemon=True)
-        thread.start()
+    def _decode(
+        self, index: int, recording: Recording
+    ) -> Generator[tuple[int, _Heard | Opened | Failure | Finished | _Warning], None, None]:
         try:
-            while (item := ahead.get()) is not None:
-                if isinstance(item, BaseException):
-                    raise item
-                yield item
-        finally:
-            stopped.set()
-            thread.join()
-
-    def _decode(self, recordings: Iterable[Recording]) -> Iterator[_Item]:
-        warning: str | None = None
-        for index, recording in enumerate(recordings):
-            try:
-                info, windows = self._open(recording)
-                if warning is None:
-                    warning = ultrasonic_warning(info, self.model.config.sample_rate, self.time_expansion)
-                    if warning is not None:
-                        logger.warning(warning)
-                yield index, Opened(recording.name, info.duration_seconds)
-                for heard in windows:
-                    yield index, heard
-            except FAULTS_OF_A_RECORDING as error:
-                logger.debug("%s failed", recording.name, exc_info=True)
-                yield index, Failure(recording.name, _reason(error, recording.name))
-            else:
-                yield index, Finished(recording.name)
+            info, windows = self._open(recording)
+            warning = ultrasonic_warning(info, self.model.config.sample_rate, self.time_expansion)
+            if warning is not None:
+                yield index, _Warning(warning)
+            yield index, Opened(recording.name, info.duration_seconds)
+            for heard in islice(windows, recording.answered, None):
+                yield index, heard
+        except FAULTS_OF_A_RECORDING as error:
+            logger.debug("%s failed", recording.name, exc_info=True)
+            yield index, Failure(recording.name, _reason(error, recording.name))
+        else:
+            yield index, Finished(recording.name)
 
     def windows(self, recording: Recording) -> Iterator[_Heard]:
         """Return the windows of a recording, decoded as they are asked for."""

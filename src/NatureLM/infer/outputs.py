@@ -1,29 +1,36 @@
 """The files of a run: nothing half-written under its final name, nothing of an earlier run lost.
 
-A run has its results in one or several formats, ``<results>.failures.jsonl`` (only where a recording failed)
-and ``<results>.run.json`` (parameters, model and counts). While it goes on, rows lie in
-``<results>.<process id>.unfinished``, written one by one; at the end the other formats are made of them, and
-all take their final names. A run that was stopped keeps them as ``<results>.partial``, and leaves those of
-an earlier run as they were.
+A run has its results in one or several formats, ``<results>.failures.jsonl`` (only where a recording failed),
+``<results>.run.json`` (parameters, model and counts) and ``<results>.journal``, to which finished batches go
+while it runs. At the end all other files are made of the journal, under names of their own, and take their
+final names together. A run that was stopped leaves what it has as ``<results>.partial`` too, for people to
+read; the same command goes on from its journal. The files of an earlier run are left as they were until then.
 """
 
 from __future__ import annotations
 
 import json
 import os
-import signal
-import threading
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
 
 from NatureLM.errors import ConfigError, NatureLMError
-from NatureLM.infer.answers import Answer, Failure
+from NatureLM.infer.guards import undisturbed, written_or_said
+from NatureLM.infer.journal import Journal, Key, Part, Progress, difference
+from NatureLM.infer.output_names import (
+    FAILURES,
+    JOURNAL,
+    RUN,
+    beside,
+    free_number,
+    move_aside,
+    numbered,
+    partial_name,
+)
 from NatureLM.infer.writers import (
-    JSONL,
     JsonlWriter,
-    Writer,
     choose_outputs,
     put_in_place,
     remove,
@@ -32,18 +39,21 @@ from NatureLM.infer.writers import (
 
 DEFAULT_OUTPUT = Path("inference_output.jsonl")
 DEFAULT_STEM = Path("inference_output")
-FAILURES = ".failures.jsonl"
-RUN = ".run.json"
+WRITING = ".writing"
+"""Ending of files before they take their final names; the journal's lock keeps other runs from them."""
+
+ONLY_IN_RECORD = ("started_at", "finished_at", "waiting_for_audio_share")
+"""Counts that two equal runs differ in: tables are to be the same, byte for byte."""
 
 
 class RunFiles:
-    """The files of one run.
+    """The files of one run; whoever opens them must :meth:`close` them.
 
     Parameters
     ----------
     results : Path or None
         Where the results go; None takes ``inference_output`` here. A file that the user named is never
-        replaced unasked; the default one gives way.
+        replaced unasked, unless the same run wrote it; the default one gives way.
     formats : str or sequence of str, optional
         As in :func:`~NatureLM.infer.writers.choose_outputs`; jsonl where nothing is named.
     overwrite : bool
@@ -54,7 +64,7 @@ class RunFiles:
     Raises
     ------
     ConfigError
-        The results cannot be written there, or exist already.
+        The results cannot be written there, or exist already, or another run is writing them.
     """
 
     def __init__(
@@ -71,59 +81,88 @@ class RunFiles:
         self.outputs = choose_outputs(place, formats, long=long, merge_consecutive=merge_consecutive)
         self.results = self.outputs.main
         self.overwrite = overwrite
-        self.answers = 0
-        self.failures = 0
         self.parameters: dict[str, Any] = {}
-        self._rows = self.outputs.path(JSONL)
-        self._tables: dict[Path, Path] = {}
-        self._answer_writer: Writer | None = None
-        self._failure_writer: JsonlWriter | None = None
-        self._check()
+        self._recordings: dict[str, Key] = {}
+        self._begun = False
+        self._moved_journal: Path | None = None
+        self._is_new = False
+        self._journal: Journal | None = None
+        try:
+            self._check_place()
+            self._journal = Journal.open(self.journal_path())
+            self._check_replaceable()
+        except OSError as error:
+            raise self._unusable(error) from None
+        except BaseException:
+            self.close()
+            raise
 
-    def begin(self, parameters: Mapping[str, Any]) -> None:
-        """Open the files; from now on :meth:`finish` or :meth:`keep_partial` must come.
+    def parameters_before(self) -> Mapping[str, Any] | None:
+        """Return the parameters of the run that has a journal here, if one has."""
+        return None if self._journal is None else self._journal.parameters
+
+    def begin(self, parameters: Mapping[str, Any], recordings: Mapping[str, Key]) -> None:
+        """Go on with the journal of the same parameters, or begin one.
+
+        From now on :meth:`finish` or :meth:`keep_partial` must come.
+
+        Parameters
+        ----------
+        parameters : mapping
+            Of the run.
+        recordings : mapping of str to Key
+            All of the run's recordings in their order, with their keys.
 
         Raises
         ------
         ConfigError
-            The results cannot be written there.
+            The results cannot be written there, or are those of another run.
         """
-        self.parameters = dict(parameters)
+        self.parameters, self._recordings = dict(parameters), dict(recordings)
         try:
             self.results.parent.mkdir(parents=True, exist_ok=True)
-            self._answer_writer = JsonlWriter(self._unfinished_rows())
+            if self._journal is not None:
+                self._check_same(self._journal)
+            if self._journal is None:
+                self._journal = Journal.create(self.journal_path(), parameters)
+                self._is_new = True
         except OSError as error:
             raise self._unusable(error) from None
+        self._begun = True
 
-    def write_answer(self, answer: Answer) -> None:
-        """Write a row of the results.
+    def progress(self, recording: str) -> Progress:
+        """Return how far a recording of the run is."""
+        key = self._recordings[recording]
+        return Progress(key) if self._journal is None else self._journal.progress(recording, key)
 
-        Raises
-        ------
-        NatureLMError
-            It cannot be written (disk full).
-        """
-        assert self._answer_writer is not None, "begin() comes first"
-        with _written_or_said(self.results):
-            self._answer_writer.write(answer.as_row())
-        self.answers += 1
-
-    def write_failure(self, failure: Failure) -> None:
-        """Write a row of the list of failures.
+    def write(self, parts: Sequence[Part]) -> None:
+        """Take a finished batch.
 
         Raises
         ------
         NatureLMError
             It cannot be written (disk full).
         """
-        with _written_or_said(self.failures_path()):
-            if self._failure_writer is None:
-                self._failure_writer = JsonlWriter(self._unfinished(FAILURES))
-            self._failure_writer.write(failure.as_row())
-        self.failures += 1
+        with written_or_said(self.results):
+            self._open_journal().add(parts)
+
+    @property
+    def windows(self) -> int:
+        """Windows that have been answered."""
+        return sum(progress.windows for progress in self._progress())
+
+    @property
+    def answers(self) -> int:
+        """Rows of the results."""
+        return sum(progress.answers for progress in self._progress())
+
+    @property
+    def failures(self) -> int:
+        """Recordings that failed."""
+        return sum(progress.state == "failed" for progress in self._progress())
 
     def finish(self, counts: Mapping[str, Any]) -> Path | None:
-        """Give the files their final names, in place of those of an earlier run.
+        """Write every file and give them their final names, in place of those of an earlier run.
 
         A default output that other parameters made, or that cannot be told from one, is moved aside.
 
@@ -137,199 +176,214 @@ class RunFiles:
         NatureLMError
             A file cannot be written or renamed.
         """
-        moved = None
-        whole = {**counts, "complete": True}
-        with _written_or_said(self.results):
-            self._close()
-            # A second Ctrl-C is heard here: of a long run this takes a while, and the rows are safe.
-            self._tables = self._make_tables(self._unfinished_rows(), whole)
-        with _undisturbed(), _written_or_said(self.results):
-            run = self._write_run(whole)
-            if not self.named and self._in_the_way() and not self._written_with(self.parameters):
-                moved = move_aside(self.results, *self.outputs.siblings())
-            if JSONL in self.outputs.formats:
-                self._unfinished_rows().replace(self._rows)
-            for unfinished, final in self._tables.items():
-                put_in_place(unfinished, final)
-            self._unfinished_rows().unlink(missing_ok=True)
-            if self._failure_writer is None:
-                self.failures_path().unlink(missing_ok=True)
-            else:
-                self._unfinished(FAILURES).replace(self.failures_path())
-            run.replace(_beside(self.results, RUN))
+        journal, moved = self._open_journal(), None
+        with written_or_said(self.results):
+            journal.sync()
+            # A second Ctrl-C is heard here: of a long run this takes a while, and the journal is safe.
+            written = self._write_all({**counts, "complete": True})
+        with undisturbed(), written_or_said(self.results):
+            try:
+                if self._gives_way():
+                    moved = move_aside(self.results, *self.outputs.siblings())
+                left_out = set(journal.answered()) - self._recordings.keys()
+                journal.add_tables((path.name for path in self.paths()), left_out)
+                if not self.failures:
+                    self.failures_path().unlink(missing_ok=True)
+                for unfinished, final in written.items():
+                    put_in_place(unfinished, final)
+                if self._written_with(self.parameters, partial_name(self.results)):
+                    for path in self._partials():
+                        remove(path)
+            except OSError:
+                _remove_all(written)
+                raise
+        self.close()
         return moved
 
     def keep_partial(self, counts: Mapping[str, Any]) -> Path | None:
-        """Keep what a stopped run has written; return where, or None where there is nothing.
+        """Leave what a stopped run has for people to read; return where, or None where there is nothing.
 
-        Raises nothing: what cannot be renamed stays under its unfinished name, which is then returned. The
-        rows come first; a second Ctrl-C leaves it at them.
+        Raises nothing: what cannot be written, or is interrupted by a second Ctrl-C, is in the journal,
+        whose path is then returned.
         """
-        stopped = {**counts, "complete": False}
-        with _undisturbed():
-            with suppress(OSError):
-                self._close()
-            for table in self._tables:
-                with suppress(OSError):
-                    remove(table)
-            unfinished = self._unfinished_rows()
-            if not self.answers and not self.failures:
-                for path in (unfinished, self._unfinished(FAILURES), self._unfinished(RUN)):
-                    with suppress(OSError):
-                        path.unlink(missing_ok=True)
-                return None
-            if not os.path.exists(unfinished):  # finish() got as far as the results
-                return None
-            partial, rows = _partial(self.results), _partial(self._rows)
-            try:
-                for path in {partial, rows, *map(_partial, self.outputs.paths())}:
-                    if path.exists():
-                        move_aside(path)
-                unfinished.replace(rows)
-                if self._failure_writer is not None:
-                    self._unfinished(FAILURES).replace(_beside(partial, FAILURES))
-            except OSError:
-                return unfinished if os.path.exists(unfinished) else rows
-            with suppress(OSError):
-                self._write_run(stopped).replace(_beside(partial, RUN))
+        if not self._begun or self._journal is None:
+            return None
+        with suppress(OSError):
+            self._journal.sync()
+        if not self.answers and not self.failures:
+            with undisturbed(), suppress(OSError):
+                self._leave_nothing()
+            return None
+        partial = partial_name(self.results)
         try:
-            for table, final in self._make_tables(rows, stopped).items():
-                put_in_place(table, _partial(final))
-            if JSONL not in self.outputs.formats:
-                rows.unlink()
+            written = self._write_all({**counts, "complete": False})
+            with undisturbed():
+                if partial.exists() and not self._written_with(self.parameters, partial):
+                    move_aside(partial, *map(partial_name, self.outputs.siblings()))
+                for path in self._partials():
+                    remove(path)
+                for unfinished, final in written.items():
+                    put_in_place(unfinished, self._partial_of(final))
         except (OSError, NatureLMError, KeyboardInterrupt):
-            return rows
+            _remove_all([*self._writing(self.paths()), *self._writing(self._companions())])
+            return self.journal_path()
+        finally:
+            self.close()
         return partial
+
+    def close(self) -> None:
+        """Let go of the journal, for other runs to go on with."""
+        if self._journal is not None:
+            self._journal.close()
 
     def failures_path(self) -> Path:
         """Return where the list of failures lies at the end."""
-        return _beside(self.results, FAILURES)
+        return beside(self.results, FAILURES)
+
+    def journal_path(self) -> Path:
+        """Return where the journal lies."""
+        return beside(self.results, JOURNAL)
 
     def paths(self) -> list[Path]:
         """Return every file and folder of results."""
         return self.outputs.paths()
 
-    def _check(self) -> None:
-        try:
-            for each, path in zip(self.outputs.formats, self.outputs.paths(), strict=True):
-                if path.is_dir() and not each.is_folder:
-                    raise ConfigError(f"--output-path {path}: is a folder; name a file in it.")
-                if path.is_file() and each.is_folder:
-                    raise ConfigError(
-                        f"--output-path {path}: is a file, but is to be a folder; name another."
-                    )
-                if self.named and path.exists() and not self.overwrite:
-                    raise ConfigError(
-                        f"--output-path {path}: exists already; choose another name, or replace it with "
-                        "--overwrite."
-                    )
-            parents = self.results.absolute().parents
-            folder = next((parent for parent in parents if parent.exists()), parents[-1])
-            if not folder.is_dir() or not os.access(folder, os.W_OK):
+    def _open_journal(self) -> Journal:
+        assert self._journal is not None, "begin() comes first"
+        return self._journal
+
+    def _progress(self) -> Iterator[Progress]:
+        return map(self.progress, self._recordings)
+
+    def _check_place(self) -> None:
+        for each, path in zip(self.outputs.formats, self.paths(), strict=True):
+            if path.is_dir() and not each.is_folder:
+                raise ConfigError(f"--output-path {path}: is a folder; name a file in it.")
+            if path.is_file() and each.is_folder:
+                raise ConfigError(f"--output-path {path}: is a file, but is to be a folder; name another.")
+        parents = self.results.absolute().parents
+        folder = next((parent for parent in parents if parent.exists()), parents[-1])
+        if not folder.is_dir() or not os.access(folder, os.W_OK):
+            raise ConfigError(f"--output-path {self.results}: {folder} is no folder that can be written to.")
+
+    def _check_replaceable(self) -> None:
+        if not self.named or self.overwrite:
+            return
+        for path in self.paths():
+            if path.exists() and not self._is_ours(path):
                 raise ConfigError(
-                    f"--output-path {self.results}: {folder} is no folder that can be written to."
+                    f"--output-path {path}: exists already; choose another name, or replace it with "
+                    "--overwrite (no journal says that this run wrote it)."
                 )
-        except OSError as error:
-            raise self._unusable(error) from None
+
+    def _check_same(self, journal: Journal) -> None:
+        """Refuse the journal of another run, or make room; the default output's is moved aside."""
+        other = difference(journal.parameters, self.parameters)
+        if other is None:
+            if self.named and not self.overwrite and (lost := self._lost()):
+                raise ConfigError(
+                    f"--output-path {self.results}: holds answers about {len(lost)} recordings that are not "
+                    f"asked about now ({lost[0]} is one); ask about them too, choose another name, or "
+                    "replace it with --overwrite."
+                )
+            return
+        if not self.named:
+            siblings = self.outputs.siblings()
+            number = free_number(self.results, *siblings, companions=(FAILURES, RUN, JOURNAL))
+            self._moved_journal = beside(numbered(self.results, number), JOURNAL)
+            journal.move(self._moved_journal)
+        elif self.overwrite:
+            journal.remove()
+        else:
+            raise ConfigError(
+                f"--output-path {self.results}: {journal.path} is the journal of a run with other parameters "
+                f"({other}); choose another name, or begin anew with --overwrite."
+            )
+        self._journal = None
+
+    def _lost(self) -> list[str]:
+        """Return the recordings that the tables in place hold answers about, and this run's would not."""
+        journal = self._open_journal()
+        if not any(path.exists() for path in self.paths()):
+            return []
+        return sorted(set(journal.answered()) - journal.left_out - self._recordings.keys())
+
+    def _gives_way(self) -> bool:
+        """Whether files of another run are in the way of a default output."""
+        present = [path for path in self.paths() if path.exists()]
+        if self.named or not present:
+            return False
+        if all(map(self._is_ours, present)):
+            return bool(self._lost())
+        return not self._written_with(self.parameters)
+
+    def _is_ours(self, path: Path) -> bool:
+        return self._journal is not None and path.name in self._journal.tables
+
+    def _leave_nothing(self) -> None:
+        """Undo :meth:`begin`."""
+        if self._is_new:
+            self._open_journal().remove()
+            if self._moved_journal is not None:
+                self._moved_journal.replace(self.journal_path())
+        self.close()
 
     def _unusable(self, error: OSError) -> ConfigError:
         reason = error.strerror or error
         return ConfigError(f"--output-path {self.results}: cannot be written ({reason}); name another file.")
 
-    def _write_run(self, counts: Mapping[str, Any]) -> Path:
-        """Write parameters and counts under the unfinished name, whole or not at all."""
-        run = self._unfinished(RUN)
-        content = json.dumps({**self.parameters, **counts}, indent=2, ensure_ascii=False) + "\n"
+    def _write_all(self, counts: Mapping[str, Any]) -> dict[Path, Path]:
+        """Write every file under an unfinished name; return each of these with its final name."""
+        failures, run = self._companions()
+        record = {**self.parameters, **counts}
+        lasting = {key: value for key, value in record.items() if key not in ONLY_IN_RECORD}
+        written = {}
         try:
-            run.write_text(content, encoding="utf-8", errors="backslashreplace")
-        except OSError:
-            run.unlink(missing_ok=True)
+            written = write_unfinished(self._rows, self.outputs, lasting, self.outputs.formats, WRITING)
+            if self.failures:
+                written[beside(failures, WRITING)] = failures
+                with closing(JsonlWriter(beside(failures, WRITING))) as writer:
+                    for path, progress in zip(self._recordings, self._progress(), strict=True):
+                        if progress.state == "failed":
+                            writer.write({"audio_path": path, "reason": progress.reason})
+            written[beside(run, WRITING)] = run
+            content = json.dumps(record, indent=2, ensure_ascii=False) + "\n"
+            beside(run, WRITING).write_text(content, encoding="utf-8", errors="backslashreplace")
+        except BaseException:
+            _remove_all(written)
             raise
-        return run
+        return written
 
-    def _close(self) -> None:
-        for writer in (self._answer_writer, self._failure_writer):
-            if writer is not None:
-                writer.close()
+    def _rows(self) -> Iterator[Mapping[str, Any]]:
+        return self._open_journal().rows(self._recordings)
 
-    def _unfinished(self, suffix: str) -> Path:
-        return _beside(self.results, f"{suffix}.{os.getpid()}.unfinished")
+    def _companions(self) -> tuple[Path, Path]:
+        return self.failures_path(), beside(self.results, RUN)
 
-    def _unfinished_rows(self) -> Path:
-        return _beside(self._rows, f".{os.getpid()}.unfinished")
+    def _partials(self) -> list[Path]:
+        return [self._partial_of(path) for path in (*self.paths(), *self._companions())]
 
-    def _make_tables(self, rows: Path, counts: Mapping[str, Any]) -> dict[Path, Path]:
-        return write_unfinished(rows, self.outputs, {**self.parameters, **counts}, self.outputs.tables)
+    def _partial_of(self, final: Path) -> Path:
+        """Return ``a.csv.partial``, and of a companion ``a.csv.partial.run.json``."""
+        for companion, suffix in zip(self._companions(), (FAILURES, RUN), strict=True):
+            if final == companion:
+                return beside(partial_name(self.results), suffix)
+        return partial_name(final)
 
-    def _in_the_way(self) -> bool:
-        return any(path.exists() for path in self.outputs.paths())
+    def _writing(self, paths: Iterable[Path]) -> list[Path]:
+        return [beside(path, WRITING) for path in paths]
 
-    def _written_with(self, parameters: Mapping[str, Any]) -> bool:
+    def _written_with(self, parameters: Mapping[str, Any], results: Path | None = None) -> bool:
+        """Whether the record of a run beside the results has these parameters."""
         try:
-            run = json.loads(_beside(self.results, RUN).read_text(encoding="utf-8"))
+            run = json.loads(beside(results or self.results, RUN).read_text(encoding="utf-8"))
         except (OSError, ValueError):
             return False
         plain = json.loads(json.dumps(parameters))
         return isinstance(run, dict) and all(run.get(key) == value for key, value in plain.items())
 
 
-def move_aside(results: Path, *others: Path) -> Path:
-    """Give results and their companions a name that is free, ``results.1.jsonl``; return it.
-
-    ``others`` are the same results in other formats, which take the same number.
-    """
-    companions = [_beside(results, FAILURES), _beside(results, RUN)]
-    moving = [path for path in dict.fromkeys((results, *others)) if path.exists()]
-    number = 1
-    while any(
-        path.exists()
-        for path in (
-            *(_numbered(path, number) for path in moving),
-            *(_beside(_numbered(results, number), suffix) for suffix in ("", FAILURES, RUN)),
-        )
-    ):
-        number += 1
-    aside = _numbered(results, number)
-    for path in moving:
-        path.rename(_numbered(path, number))
-    for path, suffix in zip(companions, (FAILURES, RUN), strict=True):
-        if path.exists():
-            path.rename(_beside(aside, suffix))
-    return aside
-
-
-def _numbered(path: Path, number: int) -> Path:
-    return path.with_name(f"{path.stem}.{number}{path.suffix}")
-
-
-def _partial(path: Path) -> Path:
-    return _beside(path, ".partial")
-
-
-def _beside(path: Path, suffix: str) -> Path:
-    return path.with_name(path.name + suffix)
-
-
-@contextmanager
-def _written_or_said(path: Path) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        raise NatureLMError(
-            f"cannot write {path} ({error.strerror or error}); make room on the disk, or give another place "
-            "with --output-path, and run again."
-        ) from error
-
-
-@contextmanager
-def _undisturbed() -> Iterator[None]:
-    """Within it a second Ctrl-C is not heard, so that files get their names together."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = {number: signal.signal(number, signal.SIG_IGN) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+def _remove_all(paths: Iterable[Path]) -> None:
+    for path in paths:
+        with suppress(OSError):
+            remove(path)

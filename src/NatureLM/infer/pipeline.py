@@ -277,6 +277,8 @@ class Pipeline:
         merge_consecutive: bool = False,
         overwrite: bool = False,
         strict: bool = False,
+        workers: int = 1,
+        devices: Sequence[str] = (),
         observer: Observer | None = None,
     ) -> Summary:
         """Answer queries about files and write the files that ``naturelm infer`` writes, bit for bit.
@@ -297,6 +299,8 @@ class Pipeline:
             Whether files that exist are replaced.
         strict : bool
             Whether the run stops at the first recording that cannot be read.
+        workers, devices : optional
+            As ``--workers`` and ``--devices``: further processes load the model by its name, and answer.
         observer : Observer, optional
             Told what happens; without one, messages go to the logger ``NatureLM.infer``.
 
@@ -313,7 +317,7 @@ class Pipeline:
         RecordingError
             With ``strict``; the answers so far are kept in files that end in ``.partial``.
         NatureLMError
-            A file cannot be written; the answers so far are kept.
+            A file cannot be written; the answers so far are kept, and the same call goes on from them.
         """
         paths = as_list(audios)
         if not all(isinstance(path, (str, os.PathLike)) for path in paths):
@@ -329,6 +333,8 @@ class Pipeline:
             long=long,
             merge_consecutive=merge_consecutive,
             strict=strict,
+            workers=workers,
+            devices=devices,
             configuration=self.configuration,
         )
         engine = self._engine(window_length_seconds, hop_length_seconds)

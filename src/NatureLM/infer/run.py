@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from contextlib import closing
-from dataclasses import asdict, dataclass, field
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
+from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime, timezone
+from itertools import groupby
+from operator import itemgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from NatureLM import __version__
 from NatureLM.audio import find_recordings
+from NatureLM.config import InferenceConfig
 from NatureLM.errors import ConfigError, RecordingError
 from NatureLM.infer.answers import Answer, Failure
 from NatureLM.infer.building import build_engine
-from NatureLM.infer.engine import Engine, Event, Recording
+from NatureLM.infer.engine import Engine, Event, Finished, Recording
 from NatureLM.infer.fingerprint import model_fingerprint, recordings_fingerprint
+from NatureLM.infer.journal import Key, Part, file_key
 from NatureLM.infer.settings import Configuration
-from NatureLM.infer.sinks import open_sink
+from NatureLM.infer.sinks import Sink, open_sink
+from NatureLM.infer.worker_process import Setup
+from NatureLM.infer.workers import Workers
 
 if TYPE_CHECKING:
     from NatureLM.models import NatureLM
@@ -45,6 +51,10 @@ class RunRequest:
         Whether windows that follow one another become one row, where rows are per species.
     strict : bool
         Whether the run stops at the first recording that cannot be read (any further).
+    workers : int
+        CPU processes that share the work, and the threads; 1 does it all in this process.
+    devices : sequence of str
+        Devices with a process each, such as ``cuda:0`` and ``cuda:1``; none takes the configuration's.
     configuration : Configuration
         Everything that a configuration file can say, with what was typed; the defaults unless given.
     """
@@ -57,6 +67,8 @@ class RunRequest:
     long: bool = False
     merge_consecutive: bool = False
     strict: bool = False
+    workers: int = 1
+    devices: Sequence[str] = ()
     configuration: Configuration = field(default_factory=Configuration)
 
 
@@ -65,7 +77,8 @@ class Summary:
     """Counts of a finished run, and where its files are (no failures: no such file).
 
     ``outputs`` are all files and folders of results, ``results`` the first of them; none, and ``-``, for
-    standard output.
+    standard output. ``reused`` recordings of all were done by an earlier run. The model has waited for audio
+    for ``waiting_for_audio_share`` of the time, in [0, 1].
     """
 
     recordings: int
@@ -74,6 +87,8 @@ class Summary:
     results: Path
     failures_path: Path | None
     outputs: tuple[Path, ...]
+    reused: int = 0
+    waiting_for_audio_share: float = 0.0
 
 
 class Observer(Protocol):
@@ -103,7 +118,7 @@ def run_inference(request: RunRequest, observer: Observer, engine: Engine | None
     RecordingError
         With ``strict``, a recording cannot be read; the answers so far are kept.
     NatureLMError
-        The results cannot be written; those so far are kept.
+        The results cannot be written; those so far are kept, for the same request to go on from.
     """
     queries = check_queries(request.queries)
     paths = plan_files(request.audio_paths)
@@ -114,55 +129,191 @@ def run_inference(request: RunRequest, observer: Observer, engine: Engine | None
         long=request.long,
         merge_consecutive=request.merge_consecutive,
     )
-    engine = build_engine(request.configuration) if engine is None else engine
-    for query in queries:
-        engine.model.check_query(query)
-    observer.say(f"Model: {engine.model.config.name} on {engine.model.device}.")
-    parameters = _parameters(request, engine, paths, queries)
+    with closing(files):
+        placed = _placed(request, request.configuration.config)
+        given = engine is not None
+        if engine is None:
+            configuration = _without_fallback(request, queries, files.parameters_before())
+            config = configuration.config.model_copy(update={"device": placed})
+            engine = build_engine(replace(configuration, config=config))
+        for query in queries:
+            engine.model.check_query(query)
+        parameters = _parameters(request, engine, paths, queries)
+        with _workers(request, engine, parameters["model"]["fingerprint"], keep=given) as devices:
+            observer.say(f"Model: {engine.model.config.name} on {devices}.")
+            return _run(request, engine, parameters, devices, paths, queries, files, observer)
+
+
+def _run(
+    request: RunRequest,
+    engine: Engine,
+    parameters: Mapping[str, Any],
+    devices: str,
+    paths: Sequence[Path],
+    queries: tuple[str, ...],
+    files: Sink,
+    observer: Observer,
+) -> Summary:
+    keys = {str(path): file_key(path) for path in paths}
     started = _now()
-    recordings = [Recording(str(path), queries, path=path) for path in paths]
-    windows = 0
-    place: tuple[int, str, float] | None = None
+    reused = 0
 
     def counts() -> dict[str, Any]:
         return {
-            "device": str(engine.model.device),
+            "device": devices,
             "batch_size": engine.batch_size,
             "started_at": started,
             "finished_at": _now(),
             "recordings_planned": len(paths),
-            "windows": windows,
+            "windows": files.windows,
             "answers": files.answers,
             "failures": files.failures,
+            "waiting_for_audio_share": round(engine.waiting_for_audio_share, 3),
         }
 
     try:
-        files.begin(parameters)
-        observer.planned(paths)
-        with closing(engine.run(recordings)) as events:
-            for index, event in events:
-                if isinstance(event, Answer):
-                    files.write_answer(event)
-                    here = (index, event.channel, event.start_seconds)
-                    windows += here != place
-                    place = here
-                elif isinstance(event, Failure):
-                    files.write_failure(event)
-                observer.happened(index, event)
-                if request.strict and isinstance(event, Failure):
-                    raise RecordingError(
-                        f"stopped at the first recording that cannot be read (--strict): {event.reason}"
-                    )
+        files.begin(parameters, keys)
+        recordings = []
+        for path in paths:
+            done = files.progress(str(path))
+            if done.state != "finished":
+                recordings.append(Recording(str(path), queries, path=path, answered=done.windows))
+        reused = len(paths) - len(recordings)
+        if files.answers:
+            observer.say(
+                f"Going on with an earlier run: {reused} of {len(paths)} recordings and {files.windows} "
+                "windows are done."
+            )
+        observer.planned([Path(recording.name) for recording in recordings])
+        with closing(engine.batches(recordings)) as batches:
+            for batch in batches:
+                files.write(_parts(batch, recordings, keys))
+                for index, event in batch:
+                    observer.happened(index, event)
+                    if request.strict and isinstance(event, Failure):
+                        raise RecordingError(
+                            f"stopped at the first recording that cannot be read (--strict): {event.reason}"
+                        )
+        share = round(engine.waiting_for_audio_share, 3)
         moved = files.finish(counts())
     except BaseException:
         partial = files.keep_partial(counts())
         if partial is not None:
-            observer.say(f"Stopped: the {files.answers} answers so far are kept in {partial}.")
+            observer.say(
+                f"Stopped: the {files.answers} answers so far are kept in {partial}. "
+                "The same command goes on from here."
+            )
         raise
     if moved is not None:
         observer.say(f"{files.results} held another run; its files are now {moved} and beside it.")
-    failures_path = files.failures_path() if files.failures else None
-    return Summary(len(paths), windows, files.failures, files.results, failures_path, tuple(files.paths()))
+    return Summary(
+        recordings=len(paths),
+        windows=files.windows,
+        failures=files.failures,
+        results=files.results,
+        failures_path=files.failures_path() if files.failures else None,
+        outputs=tuple(files.paths()),
+        reused=reused,
+        waiting_for_audio_share=share,
+    )
+
+
+def _placed(request: RunRequest, config: InferenceConfig) -> str:
+    """Return the device that the run's own model is loaded on.
+
+    Raises
+    ------
+    ConfigError
+        Workers and devices that contradict one another.
+    """
+    devices, named = request.devices, ",".join(request.devices)
+    if request.workers > 1 and devices:
+        raise ConfigError("--workers and --devices exclude each other; leave one out.")
+    if request.workers > 1 and config.device not in ("auto", "cpu"):
+        raise ConfigError(
+            "--workers is for CPUs; for several GPUs name them with --devices, for example cuda:0,cuda:1."
+        )
+    if devices and config.device != "auto":
+        raise ConfigError(f"--device {config.device} and --devices exclude each other; leave one out.")
+    if not all(devices):
+        raise ConfigError(
+            f"--devices {named}: expected devices with commas between, for example cuda:0,cuda:1."
+        )
+    for device in devices:
+        if devices.count(device) > 1:
+            raise ConfigError(f"--devices {named}: names {device} twice; name each device once.")
+    if devices:
+        return devices[0]
+    return "cpu" if request.workers > 1 else config.device
+
+
+@contextmanager
+def _workers(request: RunRequest, engine: Engine, fingerprint: str, keep: bool) -> Iterator[str]:
+    """Have processes answer, where the request asks for that; yield the devices that the model is on.
+
+    The engine's own model is emptied to make room for theirs, unless it is to be kept.
+    """
+    devices = list(request.devices) or ["cpu"] * request.workers
+    if not request.devices and request.workers == 1:
+        yield str(engine.model.device)
+        return
+    import torch
+
+    setup = Setup(
+        model=str(engine.model.requested_as),
+        device=devices[0],
+        int8_alpha=engine.model.int8_alpha,
+        threads=max(1, torch.get_num_threads() // len(devices)),
+        settings=engine.settings,
+        most=engine.batch_size,
+    )
+    for parameter in () if keep else engine.model.parameters():
+        parameter.data = parameter.data.new_empty(0)  # its memory is the workers' now
+    if torch.cuda.is_initialized():
+        torch.cuda.empty_cache()
+    with closing(Workers(setup, devices, fingerprint)) as engine.workers:
+        yield ", ".join(devices)
+
+
+def _parts(
+    batch: Iterable[tuple[int, Event]], recordings: Sequence[Recording], keys: Mapping[str, Key]
+) -> list[Part]:
+    """Return what a batch says of each recording, for the journal."""
+    parts = []
+    for index, events in groupby(batch, key=itemgetter(0)):
+        name = recordings[index].name
+        part = Part(name, keys[name])
+        place: tuple[str, float] | None = None
+        for _, event in events:
+            if isinstance(event, Answer):
+                part.rows.append(event.as_row())
+                here = (event.channel, event.start_seconds)
+                part.windows += here != place
+                place = here
+            elif isinstance(event, Failure):
+                part.state, part.reason = "failed", event.reason
+            elif isinstance(event, Finished):
+                part.state = "finished"
+        parts.append(part)
+    return parts
+
+
+def _without_fallback(
+    request: RunRequest, queries: tuple[str, ...], before: Mapping[str, Any] | None
+) -> Configuration:
+    """Return the configuration; a run that the model asked for has begun is not gone on with by another."""
+    configuration = request.configuration
+    config = configuration.config
+    if config.fallback is None or before is None:
+        return configuration
+    model = before.get("model", {})
+    settings = ("window_length_seconds", "channel")  # what is known before the model is loaded
+    same = before.get("queries") == list(queries) and all(
+        before.get(name) == getattr(config, name) for name in settings
+    )
+    if not same or not config.model == model.get("requested") == model.get("loaded"):
+        return configuration
+    return replace(configuration, config=config.model_copy(update={"fallback": None}))
 
 
 def plan_files(audio_paths: Sequence[Path]) -> list[Path]:
@@ -206,12 +357,13 @@ def check_queries(queries: Sequence[str]) -> tuple[str, ...]:
 def _parameters(
     request: RunRequest, engine: Engine, paths: Sequence[Path], queries: Sequence[str]
 ) -> dict[str, Any]:
-    """Return everything that can change an answer: what a second run must share to be the same."""
+    """Return what a run is: everything that can change an answer, and what it was about."""
     model: NatureLM = engine.model
     return {
         "version": __version__,
         "model": {
             "requested": request.configuration.config.model,
+            "loaded": getattr(model, "requested_as", None),
             "name": model.config.name,
             "fingerprint": model_fingerprint(model),
         },

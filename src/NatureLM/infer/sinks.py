@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from NatureLM.errors import ConfigError, NatureLMError
-from NatureLM.infer.answers import Answer, Failure
+from NatureLM.infer.journal import Key, Part, Progress
 from NatureLM.infer.outputs import DEFAULT_STEM, RunFiles
 from NatureLM.infer.writers import JsonlWriter, choose_outputs
 
@@ -18,24 +18,40 @@ STANDARD_OUTPUT = Path("-")
 class Sink(Protocol):
     """Where a run's answers and failures go."""
 
-    answers: int
-    failures: int
     results: Path
 
-    def begin(self, parameters: Mapping[str, Any]) -> None:
-        """Be ready for answers; from now on :meth:`finish` or :meth:`keep_partial` must come."""
+    @property
+    def windows(self) -> int:
+        """Windows that have been answered."""
 
-    def write_answer(self, answer: Answer) -> None:
-        """Take an answer."""
+    @property
+    def answers(self) -> int:
+        """Rows of the results."""
 
-    def write_failure(self, failure: Failure) -> None:
-        """Take a failure."""
+    @property
+    def failures(self) -> int:
+        """Recordings that failed."""
+
+    def parameters_before(self) -> Mapping[str, Any] | None:
+        """Return the parameters of the run that can be gone on with, if there is one."""
+
+    def begin(self, parameters: Mapping[str, Any], recordings: Mapping[str, Key]) -> None:
+        """Be ready for batches; from now on :meth:`finish` or :meth:`keep_partial` must come."""
+
+    def progress(self, recording: str) -> Progress:
+        """Return how far a recording is already."""
+
+    def write(self, parts: Sequence[Part]) -> None:
+        """Take a finished batch."""
 
     def finish(self, counts: Mapping[str, Any]) -> Path | None:
         """End a whole run; return where an earlier output now lies, if it was moved."""
 
     def keep_partial(self, counts: Mapping[str, Any]) -> Path | None:
         """End a stopped run; return where its answers are kept."""
+
+    def close(self) -> None:
+        """Let go of all files."""
 
     def failures_path(self) -> Path | None:
         """Return where the list of failures lies at the end, if there is one."""
@@ -74,37 +90,46 @@ class StandardOutput:
     """Rows on standard output as they come, and no files; failures are for whoever watches the run."""
 
     def __init__(self) -> None:
+        self.windows = 0
         self.answers = 0
         self.failures = 0
         self.results = STANDARD_OUTPUT
         self._writer: JsonlWriter | None = None
 
-    def begin(self, parameters: Mapping[str, Any]) -> None:
+    def parameters_before(self) -> Mapping[str, Any] | None:
+        """Return None: there is no journal."""
+        return None
+
+    def begin(self, parameters: Mapping[str, Any], recordings: Mapping[str, Key]) -> None:
         """Take hold of standard output."""
         sys.stdout.flush()
         self._writer = JsonlWriter(sys.stdout.fileno())
 
-    def write_answer(self, answer: Answer) -> None:
-        """Write a row.
+    def progress(self, recording: str) -> Progress:
+        """Return that nothing is done."""
+        return Progress((-1, -1))
+
+    def write(self, parts: Sequence[Part]) -> None:
+        """Write the rows of a batch.
 
         Raises
         ------
         NatureLMError
-            It cannot be written (the reader has left).
+            They cannot be written (the reader has left).
         """
         assert self._writer is not None, "begin() comes first"
-        try:
-            self._writer.write(answer.as_row())
-        except OSError as error:
-            raise NatureLMError(
-                f"standard output takes no more rows ({error.strerror or error}); name a file with "
-                "--output-path to keep them all."
-            ) from error
-        self.answers += 1
-
-    def write_failure(self, failure: Failure) -> None:
-        """Count a failure."""
-        self.failures += 1
+        for part in parts:
+            for row in part.rows:
+                try:
+                    self._writer.write(row)
+                except OSError as error:
+                    raise NatureLMError(
+                        f"standard output takes no more rows ({error.strerror or error}); name a file with "
+                        "--output-path to keep them all."
+                    ) from error
+                self.answers += 1
+            self.windows += part.windows
+            self.failures += part.state == "failed"
 
     def finish(self, counts: Mapping[str, Any]) -> Path | None:
         """Do nothing: every row is out."""
@@ -113,6 +138,9 @@ class StandardOutput:
     def keep_partial(self, counts: Mapping[str, Any]) -> Path | None:
         """Do nothing: every row is out."""
         return None
+
+    def close(self) -> None:
+        """Do nothing: standard output is not ours."""
 
     def failures_path(self) -> Path | None:
         """Return None: there is no such file."""

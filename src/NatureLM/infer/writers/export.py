@@ -1,4 +1,4 @@
-"""From a finished jsonl to every other format: streamed, under temporary names, then put in place."""
+"""From the rows of a run to every format: streamed, under temporary names, then put in place."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -89,9 +89,24 @@ def write_tables(
 
 
 def write_unfinished(
-    rows: Path, outputs: Outputs, parameters: Mapping[str, Any], formats: Sequence[Format]
+    rows: Callable[[], Iterator[Mapping[str, Any]]],
+    outputs: Outputs,
+    parameters: Mapping[str, Any],
+    formats: Sequence[Format],
+    ending: str,
 ) -> dict[Path, Path]:
     """Write ``formats`` under temporary names; return each temporary name with its final one.
+
+    Parameters
+    ----------
+    rows : callable
+        Begins to yield the rows; called for each format.
+    outputs : Outputs
+    parameters : mapping
+        Of the run.
+    formats : sequence of Format
+    ending : str
+        What temporary names have behind the final ones.
 
     Raises
     ------
@@ -103,15 +118,15 @@ def write_unfinished(
     try:
         for each in formats:
             final = outputs.path(each)
-            unfinished = final.with_name(f"{final.name}.{os.getpid()}.writing")
+            unfinished = final.with_name(final.name + ending)
             remove(unfinished)
             written[unfinished] = final
             if root is None and each.rows == "annotations":
-                root = common_folder(row["audio_path"] for row in read_rows(rows))
+                root = common_folder(row["audio_path"] for row in rows())
             columns = LONG_COLUMNS if outputs.long else COLUMNS
             writer = each.open(unfinished, Contents(columns, dict(parameters), root or ""))
             with closing(writer):
-                for row in _rows_for(each, outputs, rows):
+                for row in _rows_for(each, outputs, rows()):
                     writer.write(row)
     except BaseException:
         for unfinished in written:
@@ -147,13 +162,17 @@ def remove(path: Path) -> None:
 
 def _write_all(source: Path, outputs: Outputs, parameters: Mapping[str, Any]) -> list[Path]:
     outputs.main.absolute().parent.mkdir(parents=True, exist_ok=True)
-    for unfinished, final in write_unfinished(source, outputs, parameters, outputs.formats).items():
-        put_in_place(unfinished, final)
+    unfinished = write_unfinished(
+        lambda: read_rows(source), outputs, parameters, outputs.formats, f".{os.getpid()}.writing"
+    )
+    for path, final in unfinished.items():
+        put_in_place(path, final)
     return outputs.paths()
 
 
-def _rows_for(each: Format, outputs: Outputs, source: Path) -> Iterator[Mapping[str, Any]]:
-    rows = read_rows(source)
+def _rows_for(
+    each: Format, outputs: Outputs, rows: Iterator[Mapping[str, Any]]
+) -> Iterator[Mapping[str, Any]]:
     if each.rows == "annotations":
         return annotation_rows(rows, merge=outputs.merge_consecutive)
     if each is not JSONL and outputs.long:

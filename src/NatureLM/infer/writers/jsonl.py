@@ -7,7 +7,7 @@ import math
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, Protocol
+from typing import IO, Any, Protocol
 
 from NatureLM.errors import ConfigError
 
@@ -44,24 +44,35 @@ class JsonlWriter:
         OSError
             The row cannot be written; a file of ours ends with the row before it.
         """
-        text = json.dumps(_plain(row), ensure_ascii=False, allow_nan=False) + "\n"
-        # File names that are no UTF-8 hold lone surrogates; escaped like this they are valid JSON.
-        line = memoryview(text.encode("utf-8", "backslashreplace"))
-        written = 0
-        try:
-            while written < len(line):
-                written += self._file.write(line[written:])
-        except BaseException:
-            if self._ours:
-                with suppress(OSError):
-                    self._file.truncate(self._size)
-                    self._file.seek(self._size)
-            raise
-        self._size += written
+        self._size += append_line(self._file, row, self._size if self._ours else None)
 
     def close(self) -> None:
         """Finish the file."""
         self._file.close()
+
+
+def append_line(file: IO[bytes], row: Mapping[str, Any], size: int | None = None) -> int:
+    """Write a row to the end of an unbuffered file and return its length in bytes, line break included.
+
+    Raises
+    ------
+    OSError
+        It cannot be written; the file is cut back to ``size`` bytes, where that is given.
+    """
+    text = json.dumps(_plain(row), ensure_ascii=False, allow_nan=False) + "\n"
+    # File names that are no UTF-8 hold lone surrogates; escaped like this they are valid JSON.
+    line = memoryview(text.encode("utf-8", "backslashreplace"))
+    written = 0
+    try:
+        while written < len(line):
+            written += file.write(line[written:])
+    except BaseException:
+        if size is not None:
+            with suppress(OSError):
+                file.truncate(size)
+                file.seek(size)
+        raise
+    return written
 
 
 def read_rows(path: Path) -> Iterator[dict[str, Any]]:

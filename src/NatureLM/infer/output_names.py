@@ -1,0 +1,57 @@
+"""What the files of a run are called: beside the results, half of a run, or moved out of the way."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+FAILURES = ".failures.jsonl"
+RUN = ".run.json"
+JOURNAL = ".journal"
+
+
+def move_aside(results: Path, *others: Path) -> Path:
+    """Give results and their companions a name that is free, ``results.1.jsonl``; return it.
+
+    ``others`` are the same results in other formats, which take the same number. Journals stay: the run
+    that moves results aside has done so with their journal, if they had one, at its beginning.
+    """
+    number = free_number(results, *others)
+    aside = numbered(results, number)
+    for path in dict.fromkeys((results, *others)):
+        if path.exists():
+            path.rename(numbered(path, number))
+    for suffix in (FAILURES, RUN):
+        if beside(results, suffix).exists():
+            beside(results, suffix).rename(beside(aside, suffix))
+    return aside
+
+
+def free_number(results: Path, *others: Path, companions: Sequence[str] = (FAILURES, RUN)) -> int:
+    """Return the first number, from 1, that no file of these results and companions has."""
+    present = [path for path in dict.fromkeys((results, *others)) if path.exists()]
+    number = 1
+    while any(
+        path.exists()
+        for path in (
+            *(numbered(path, number) for path in present),
+            *(beside(numbered(results, number), suffix) for suffix in ("", *companions)),
+        )
+    ):
+        number += 1
+    return number
+
+
+def numbered(path: Path, number: int) -> Path:
+    """Return ``a.1.jsonl`` for ``a.jsonl``."""
+    return path.with_name(f"{path.stem}.{number}{path.suffix}")
+
+
+def partial_name(path: Path) -> Path:
+    """Return ``a.jsonl.partial`` for ``a.jsonl``."""
+    return beside(path, ".partial")
+
+
+def beside(path: Path, suffix: str) -> Path:
+    """Return ``a.jsonl.run.json`` for ``a.jsonl`` and ``.run.json``."""
+    return path.with_name(path.name + suffix)
