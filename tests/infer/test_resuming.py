@@ -21,9 +21,6 @@ import torch
 
 from NatureLM.cli import main
 from NatureLM.cli.running import run
-from NatureLM.config import InferenceConfig
-from NatureLM.infer.run import RunRequest, _without_fallback
-from NatureLM.infer.settings import Configuration
 
 if TYPE_CHECKING:
     from NatureLM.models import NatureLM
@@ -236,22 +233,3 @@ def test_other_parameters_are_bad_usage_and_named(card: Path, capsys: pytest.Cap
     assert "settings.max_species: 2 there, 3 now" in error and "--overwrite" in error
     assert files_of("out") == before
     assert ask("out.csv", "--max-species", "3", "--overwrite") == 0
-
-
-@pytest.mark.parametrize(
-    ("model", "before", "fallback"),
-    [
-        ("hub/model", None, "bundled"),
-        ("hub/model", {"requested": "hub/model", "loaded": "hub/model"}, None),
-        ("hub/model", {"requested": "hub/model", "loaded": "bundled"}, "bundled"),
-        ("other", {"requested": "hub/model", "loaded": "hub/model"}, "bundled"),
-    ],
-)
-def test_run_goes_on_with_no_other_model(model: str, before: dict[str, str] | None, fallback: str) -> None:
-    config = InferenceConfig(model=model, fallback="bundled")
-    request = RunRequest([], [FOCAL], configuration=Configuration(config))
-    parameters = {"queries": [FOCAL], "window_length_seconds": 10.0, "channel": "mix", "model": before}
-    configuration = _without_fallback(request, (FOCAL,), parameters if before else None)
-    assert configuration.config.fallback == fallback
-    changed = {**parameters, "queries": ["Another?"]}
-    assert _without_fallback(request, (FOCAL,), changed).config.fallback == "bundled"

@@ -12,7 +12,7 @@ from NatureLM.errors import ConfigError
 from NatureLM.infer import run as run_module
 from NatureLM.infer.answers import Answer, Failure
 from NatureLM.infer.engine import Event
-from NatureLM.infer.run import RunRequest, Summary, run_inference
+from NatureLM.infer.run import RunRequest, Summary, _without_fallback, run_inference
 from NatureLM.infer.settings import Configuration
 
 FOCAL = "What is the common name for the focal species in the audio?"
@@ -128,3 +128,22 @@ def test_every_query_is_checked_before_any_work(
     with pytest.raises(ConfigError, match=message):
         ask(path, queries=(FOCAL, query))
     assert names() == []
+
+
+@pytest.mark.parametrize(
+    ("asked", "before", "fallback"),
+    [
+        ("hub/model", None, "bundled"),
+        ("hub/model", {"requested": "hub/model", "loaded": "hub/model"}, None),
+        ("hub/model", {"requested": "hub/model", "loaded": "bundled"}, "bundled"),
+        ("other", {"requested": "hub/model", "loaded": "hub/model"}, "bundled"),
+    ],
+)
+def test_run_goes_on_with_no_other_model(asked: str, before: dict[str, str] | None, fallback: str) -> None:
+    config = InferenceConfig(model=asked, fallback="bundled")
+    request = RunRequest([], [FOCAL], configuration=Configuration(config))
+    parameters = {"queries": [FOCAL], "window_length_seconds": 10.0, "channel": "mix", "model": before}
+    configuration = _without_fallback(request, (FOCAL,), parameters if before else None)
+    assert configuration.config.fallback == fallback
+    changed = {**parameters, "queries": ["Another?"]}
+    assert _without_fallback(request, (FOCAL,), changed).config.fallback == "bundled"
