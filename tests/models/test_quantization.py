@@ -14,8 +14,6 @@ from NatureLM.models.answering import AnswerSettings
 from NatureLM.models.loading import NEVER_QUANTIZED, only_language_model
 from NatureLM.models.lora import lora_layers, room_to_merge
 
-torchao = pytest.importorskip("torchao.quantization", reason="torchao is not installed (Linux only)")
-
 QUERY = "a b c"
 
 
@@ -24,7 +22,7 @@ QUERY = "a b c"
     [
         (BitsAndBytesConfig(load_in_8bit=True, llm_int8_skip_modules=["mine"]), "llm_int8_skip_modules"),
         ({"quant_method": "bitsandbytes", "load_in_4bit": True}, "llm_int8_skip_modules"),
-        (TorchAoConfig(torchao.Int8WeightOnlyConfig()), "modules_to_not_convert"),
+        ({"quant_method": "torchao", "modules_to_not_convert": ["mine"]}, "modules_to_not_convert"),
     ],
 )
 def test_what_is_never_quantized_is_added_to_a_copy(config: Any, name: str) -> None:
@@ -36,6 +34,7 @@ def test_what_is_never_quantized_is_added_to_a_copy(config: Any, name: str) -> N
 
 
 def test_torchao_quantizes_the_language_model_alone(made: Any) -> None:
+    torchao = pytest.importorskip("torchao.quantization", reason="torchao is not installed")
     quantization = TorchAoConfig(torchao.Int8WeightOnlyConfig())
     model = NatureLM.from_pretrained(made.folder, llama_path=made.llama, quantization_config=quantization)
     whole = NatureLM.from_pretrained(made.folder, llama_path=made.llama)
