@@ -99,7 +99,7 @@ def as_text(results: Sequence[Results], width: int | None = None) -> str:
         table.add_row(*map(Text, row))
     written = io.StringIO()
     Console(file=written, width=width or 1000, color_system=None).print(table)
-    return "\n".join(line.rstrip() for line in written.getvalue().strip("\n").splitlines()) + "\n"
+    return "".join(f"{line.rstrip()}\n" for line in written.getvalue().splitlines() if line.strip())
 
 
 def as_markdown(results: Sequence[Results]) -> str:
