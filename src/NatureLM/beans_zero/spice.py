@@ -1,7 +1,7 @@
 """SPICE of captions, by the program of its authors (Anderson et al. 2016, ECCV; arXiv:1607.08822).
 
-No maintained Python package brings it in a form that installs beside current transformers, so the program
-itself is run: ``spice-1.0.jar`` with its folder ``lib``, under Java 8 to 13.
+The one maintained Python package that wraps it (aac-metrics 0.6.0) did not install beside this one, so the
+program itself is run: ``spice-1.0.jar`` with its folder ``lib``, under Java 8 to 13.
 """
 
 from __future__ import annotations
