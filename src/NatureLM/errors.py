@@ -17,5 +17,9 @@ class ConfigError(NatureLMError):
     """A configuration file or option is wrong."""
 
 
+class PredictionsError(NatureLMError):
+    """A file of predictions, or of metrics, is not what it should be."""
+
+
 class ModelUnavailableError(NatureLMError):
     """A model, or a file it needs, cannot be had on this machine."""

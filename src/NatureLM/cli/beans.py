@@ -3,21 +3,54 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from enum import Enum
 from pathlib import Path
 from typing import Annotated, NoReturn, Optional
 
 import typer
 
 from NatureLM import __version__
-from NatureLM.cli.running import run_and_exit
-from NatureLM.errors import NatureLMError
+from NatureLM.cli.running import FAILED, run_and_exit
+from NatureLM.errors import ConfigError, NatureLMError
 
 EXAMPLES = """\b
-Example:
+Examples:
   beans --cfg-path configs/inference.yml --data-path EarthSpeciesProject/BEANS-Zero --output-path beans.jsonl
+  beans score beans.jsonl
+  beans report beans_metrics.json --picture beans.png
+"""
+SCORE_EXAMPLES = """\b
+Examples:
+  beans score beans_zero_eval.jsonl
+  beans score predictions.csv --labels component --model "my model"
+"""
+INFO_EXAMPLES = """\b
+Examples:
+  beans info
+  beans info watkins
+"""
+REPORT_EXAMPLES = """\b
+Examples:
+  beans report beans_zero_eval_metrics.json
+  beans report a_metrics.json b_metrics.json --format markdown --picture beans.svg
 """
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
+
+
+class Labels(str, Enum):
+    """Which labels predictions are matched to."""
+
+    present = "present"
+    component = "component"
+
+
+class TableFormat(str, Enum):
+    """How a table is written."""
+
+    rich = "rich"
+    markdown = "markdown"
+    csv = "csv"
 
 
 def _show_version(asked: bool) -> None:
@@ -26,8 +59,9 @@ def _show_version(asked: bool) -> None:
         raise typer.Exit
 
 
-@app.command(epilog=EXAMPLES)
+@app.callback(invoke_without_command=True, epilog=EXAMPLES)
 def beans(
+    context: typer.Context,
     cfg_path: Annotated[
         Optional[Path], typer.Option(help="YAML configuration; without it, the bundled model's.")
     ] = None,
@@ -40,11 +74,146 @@ def beans(
         typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version and exit."),
     ] = False,
 ) -> int:
-    """Ask a model the questions of the BEANS-Zero benchmark and score its answers."""
+    """Ask a model the questions of the BEANS-Zero benchmark and score its answers.
+
+    Without a command, the run itself. The commands score, explain and report; they need no model.
+    """
+    if context.invoked_subcommand is not None:
+        options = {"--cfg-path": cfg_path, "--data-path": data_path, "--output-path": output_path}
+        for option, value in options.items():
+            if value is not None:
+                raise ConfigError(
+                    f"{option} before {context.invoked_subcommand} belongs to the run; "
+                    f"leave it out, or see beans {context.invoked_subcommand} --help."
+                )
+        return 0
     raise NatureLMError(
         f"running BEANS-Zero is not in version {__version__} yet; "
         "naturelm infer asks any question of your own recordings."
     )
+
+
+@app.command(epilog=SCORE_EXAMPLES)
+def score(
+    predictions: Annotated[
+        Path,
+        typer.Argument(
+            metavar="PREDICTIONS",
+            help="A .jsonl or .csv with prediction, label, dataset_name and perhaps id.",
+        ),
+    ],
+    labels: Annotated[
+        Labels,
+        typer.Option(
+            help="What predictions are matched to: the true labels present in the file, as in the published "
+            "evaluation, or all labels of the component."
+        ),
+    ] = Labels.present,
+    output_path: Annotated[
+        Optional[Path],
+        typer.Option(help="Metrics, a .json file.  [default: PREDICTIONS with _metrics.json for its ending]"),
+    ] = None,
+    model: Annotated[
+        Optional[str],
+        typer.Option(metavar="NAME", help="What reports call the model.  [default: the name of PREDICTIONS]"),
+    ] = None,
+    resamples: Annotated[int, typer.Option(min=0, help="Of the bootstrap; 0 leaves intervals out.")] = 1000,
+    seed: Annotated[int, typer.Option(min=0, help="Of the bootstrap.")] = 0,
+    spice_jar: Annotated[
+        Optional[Path],
+        typer.Option(help="spice-1.0.jar of SPICE's authors, for SPIDEr of captions; runs in Java."),
+    ] = None,
+) -> int:
+    """Score a file of predictions, of any model.
+
+    The exit status is 1 where a component could not be scored.
+    """
+    from NatureLM.beans_zero import report, scoring
+    from NatureLM.beans_zero.predictions import read_predictions
+    from NatureLM.beans_zero.results import Results, metrics_paths, write_results
+    from NatureLM.beans_zero.spice import check_spice, spice
+
+    paths = metrics_paths(predictions, output_path)
+    if spice_jar is not None:
+        check_spice(spice_jar)
+    scores = scoring.score(
+        read_predictions(predictions),
+        labels=labels.value,
+        resamples=resamples,
+        seed=seed,
+        spice=None if spice_jar is None else lambda said, true: spice(said, true, spice_jar),
+    )
+    about = {
+        "predictions": str(predictions),
+        "labels": labels.value,
+        "resamples": resamples,
+        "seed": seed,
+        "version": __version__,
+    }
+    results = Results(model or predictions.stem, scores, about)
+    write_results(results, paths)
+    if report.lines([results]):
+        typer.echo(report.as_text([results], _columns()), nl=False)
+    for note in report.notes([results]):
+        typer.echo(note, err=True)
+    typer.echo(f"Metrics in {paths[0]} and {paths[1]}.")
+    return FAILED if any(each.problem for each in scores.values()) else 0
+
+
+@app.command(epilog=INFO_EXAMPLES)
+def info(
+    name: Annotated[
+        Optional[str], typer.Argument(metavar="COMPONENT", help="Show this one with all its labels.")
+    ] = None,
+) -> int:
+    """List the components of the benchmark, or everything about one."""
+    from NatureLM.beans_zero import overview
+
+    typer.echo(overview.everything() if name is None else overview.one(name), nl=False)
+    return 0
+
+
+@app.command("report", epilog=REPORT_EXAMPLES)
+def report_(
+    metrics: Annotated[
+        list[Path], typer.Argument(metavar="METRICS...", help="Files that beans score wrote, one per model.")
+    ],
+    format_: Annotated[
+        TableFormat, typer.Option("--format", help="How the table is written.")
+    ] = TableFormat.rich,
+    picture: Annotated[
+        Optional[Path], typer.Option(help="Draw bars with intervals, too: a .png or .svg (needs matplotlib).")
+    ] = None,
+) -> int:
+    """Show one or several models beside the paper's figures."""
+    from NatureLM.beans_zero import report
+    from NatureLM.beans_zero.picture import check_picture, draw
+    from NatureLM.beans_zero.results import read_results
+
+    if picture is not None:
+        check_picture(picture)
+    results = read_results(metrics)
+    if format_ is TableFormat.markdown:
+        table = report.as_markdown(results)
+    elif format_ is TableFormat.csv:
+        table = report.as_csv(results)
+    else:
+        table = report.as_text(results, _columns())
+    typer.echo(table, nl=False)
+    for note in report.notes(results):
+        typer.echo(note, err=True)
+    if picture is not None:
+        draw(results, picture)
+        typer.echo(f"Picture in {picture}.", err=True)
+    return 0
+
+
+def _columns() -> Optional[int]:
+    """Return the width of the terminal; None where the output goes elsewhere."""
+    import shutil
+    import sys
+
+    return shutil.get_terminal_size().columns if sys.stdout.isatty() else None
 
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
