@@ -101,6 +101,9 @@ def test_every_task_has_patterns_and_no_others_are_there() -> None:
     assert borrowed | set(UNKNOWN_SUBJECTS) <= set(ASKED)
 
 
+DASH_AND_SETS = "[\u2013\u222a\u2229]"
+
+
 @pytest.mark.parametrize("task", ASKED)
 def test_counts(task: str) -> None:
     patterns = load_wordings()[task]
