@@ -303,11 +303,10 @@ def naturelm_segments(segments: str, threads: int, output: str) -> None:
 
 def naturelm_segment_counts(output: str, seconds: Sequence[float]) -> None:
     """Write how many segments windows of these lengths are cut into."""
-    from NatureLM.models.configuration import NatureLMConfig
     from NatureLM.models.encoders.birdnet_windows import segment_starts
 
-    config = NatureLMConfig.from_pretrained(ROOT / "src" / "NatureLM" / "models" / "bundled")
-    hop = round(config.segment_hop_seconds * SAMPLE_RATE)
+    config = json.loads((ROOT / "src" / "NatureLM" / "models" / "bundled" / "config.json").read_text())
+    hop = round(config["audio_encoder"]["segment_hop_seconds"] * SAMPLE_RATE)
     counts = [len(segment_starts(round(length * SAMPLE_RATE), SEGMENT_SAMPLES, hop)) for length in seconds]
     Path(output).write_text(json.dumps(counts))
 
