@@ -62,9 +62,8 @@ def test_events_come_in_plan_order(model: NatureLM, make_noise: Callable[..., Pa
     assert asked == [(*window, query) for window in windows for query in (FOCAL, LIST)]
 
 
-def test_batches_are_filled_across_recordings_and_encoded_once(
-    model: NatureLM, make_noise: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def counted(model: NatureLM, monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Return a list to which each call of the encoder from now on adds how many windows it is given."""
     sizes: list[int] = []
     encode = model.encode_audio
 
@@ -73,6 +72,13 @@ def test_batches_are_filled_across_recordings_and_encoded_once(
         return encode(waveforms)
 
     monkeypatch.setattr(model, "encode_audio", counting)
+    return sizes
+
+
+def test_batches_are_filled_across_recordings_and_encoded_once(
+    model: NatureLM, make_noise: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sizes = counted(model, monkeypatch)
     paths = [make_noise(f"{number}.wav", 3.0, seed=number) for number in range(5)]
     events = list(an_engine(model, batch_size=2).run(recordings(*paths, queries=(FOCAL, LIST, "Caption it"))))
     assert sizes == [2, 2, 1]
@@ -258,14 +264,7 @@ def test_silent_windows_are_answered_without_the_model(
     options = {"window_length_seconds": 2.0, "hop_length_seconds": 2.0}
     every = [event for _, event in an_engine(model, 4, **options).run(asked)]
 
-    sizes: list[int] = []
-    encode = model.encode_audio
-
-    def counting(heard: list[np.ndarray]) -> list[object]:
-        sizes.append(len(heard))
-        return encode(heard)
-
-    monkeypatch.setattr(model, "encode_audio", counting)
+    sizes = counted(model, monkeypatch)
     events = [event for _, event in an_engine(model, 4, silence_db=-60.0, **options).run(asked)]
 
     assert sizes == [2, 2, 2]  # of four, four and three windows

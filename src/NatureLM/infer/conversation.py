@@ -126,7 +126,6 @@ def part_of_recording(
     if count < MIN_NEW_SECONDS * sample_rate:
         raise RecordingError(
             f"{display_path(path)} has less than {float(MIN_NEW_SECONDS) / time_expansion:g} s after "
-            f"{start_seconds:g} s; "
-            "choose another part."
+            f"{start_seconds:g} s; choose another part."
         )
     return np.concatenate(kept)

@@ -122,6 +122,7 @@ class _Warning:
 
 
 _Item = tuple[int, _Heard | Opened | Failure | Finished]
+_Decoded = tuple[int, _Heard | Opened | Failure | Finished | _Warning]
 
 
 class Engine:
@@ -187,7 +188,7 @@ class Engine:
         self.decoders = decoders
         self.workers: Workers | None = None
         self._began = 0.0
-        self._decoding: DecodeAhead[tuple[int, _Heard | Opened | Failure | Finished | _Warning]] | None = None
+        self._decoding: DecodeAhead[_Decoded] | None = None
 
     def run(self, recordings: Sequence[Recording]) -> Generator[tuple[int, Event], None, None]:
         """Yield what happens, each with the place of its recording in ``recordings``.
@@ -290,9 +291,7 @@ class Engine:
             detections=[] if answer is None else list(answer.detections),
         )
 
-    def _decode(
-        self, index: int, recording: Recording
-    ) -> Generator[tuple[int, _Heard | Opened | Failure | Finished | _Warning], None, None]:
+    def _decode(self, index: int, recording: Recording) -> Generator[_Decoded, None, None]:
         try:
             info, windows = self._open(recording)
             warning = ultrasonic_warning(info, self.model.config.sample_rate, self.time_expansion)

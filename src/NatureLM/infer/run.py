@@ -156,7 +156,6 @@ def _run(
 ) -> Summary:
     keys = {str(path): file_key(path) for path in paths}
     started = _now()
-    reused = 0
 
     def counts() -> dict[str, Any]:
         return {
