@@ -54,6 +54,22 @@ def naturelm(folder: Path, environment: dict[str, str]) -> Naturelm:
 
 
 @pytest.fixture
+def imported() -> Callable[..., set[str]]:
+    """Run a module of ours as a program, with arguments, and return the names of all that it imports."""
+
+    def run(module: str, *arguments: str) -> set[str]:
+        seen = subprocess.run(
+            [sys.executable, "-X", "importtime", "-m", module, *arguments],
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stderr
+        return {line.rpartition("|")[2].strip() for line in seen.splitlines()}
+
+    return run
+
+
+@pytest.fixture
 def noise(folder: Path) -> Path:
     """Twelve seconds of quiet noise: two windows."""
     samples = np.random.default_rng(0).normal(0, 0.02, 12 * 16000).astype(np.float32)
