@@ -31,6 +31,8 @@ from NatureLM.training.trainer import (
     batch_loss,
     build_optimizers,
     embed_batch,
+    example_losses,
+    learn,
     load_checkpoint,
     save_checkpoint,
     schedule,
@@ -72,6 +74,35 @@ def test_loss_is_the_weighted_cross_entropy_of_answers(model: NatureLM, batch: B
     losses = [-math.log(float(row[label])) for row, label in zip(chances, labels, strict=True)]
     expected = sum(a * float(w) for a, w in zip(losses, weights, strict=True)) / float(weights.sum())
     assert loss == pytest.approx(expected, rel=1e-5)
+
+
+def test_losses_of_examples_add_up(model: NatureLM, batch: Batch) -> None:
+    with torch.inference_mode():
+        losses = example_losses(model, batch)
+        alone = example_losses(model, Batch(*(part[4:5] for part in vars(batch).values())))
+        loss = batch_loss(model, batch)
+    assert losses.shape == (12,)
+    torch.testing.assert_close(alone, losses[4:5], atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(losses.sum() / batch.weights.sum(), loss)
+
+
+def gradients(model: NatureLM, batch: Batch, share: float, seed: int) -> tuple[float, torch.Tensor]:
+    try:
+        loss = learn(model, batch, share, (seed,))
+        found = [parameter.grad.flatten() for parameter in model.parameters() if parameter.grad is not None]
+        return loss, torch.cat(found)
+    finally:
+        model.zero_grad(set_to_none=True)
+
+
+def test_a_share_of_the_examples_gives_the_gradient_of_all_in_the_mean(model: NatureLM, batch: Batch) -> None:
+    loss, whole = gradients(model, batch, 1.0, 0)
+    drawn = [gradients(model, batch, 0.5, seed) for seed in range(60)]
+    assert [other for other, _ in drawn] == pytest.approx([loss] * 60, rel=1e-5)
+    torch.testing.assert_close(drawn[0][1], gradients(model, batch, 0.5, 0)[1])
+    mean = torch.stack([gradient for _, gradient in drawn]).mean(dim=0)
+    assert float((drawn[0][1] - whole).norm() / whole.norm()) > 0.2
+    assert float((mean - whole).norm() / whole.norm()) < 0.2
 
 
 def test_every_part_of_the_model_learns(model: NatureLM, batch: Batch) -> None:

@@ -27,6 +27,7 @@ class BundledTrainingConfig(Section):
     processes: int = Field(2, ge=1)
     threads_per_process: int = Field(1, ge=1)
     batch_size: int = Field(64, ge=1, le=1024)
+    learned_share: float = Field(1.0, gt=0, le=1)
     steps: int = Field(3000, ge=1)
     warmup_steps: int = Field(100, ge=0)
     decay_share: float = Field(0.25, gt=0, le=1)

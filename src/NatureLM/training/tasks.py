@@ -44,7 +44,7 @@ from NatureLM.training.wordings import Split, draw, load_things, load_wordings
 Logits = npt.NDArray[np.float32]
 
 TASK_SHARES = {
-    "focal_common": 6.5,
+    "focal_common": 7.5,
     "focal_common_of_kind": 2.5,
     "focal_scientific": 3.5,
     "focal_both": 3.0,
@@ -56,10 +56,10 @@ TASK_SHARES = {
     "focal_kind": 2.5,
     "second_common": 1.5,
     "weakest_common": 1.5,
-    "list_common": 6.0,
+    "list_common": 9.0,
     "list_common_of_kind": 3.0,
-    "list_scientific": 3.5,
-    "list_both": 2.8,
+    "list_scientific": 4.5,
+    "list_both": 3.4,
     "list_genus": 2.0,
     "list_family": 2.2,
     "list_order": 2.0,
@@ -93,8 +93,8 @@ TASK_SHARES = {
     "count_kind": 2.0,
     "count_which": 2.0,
     "non_animal": 3.3,
-    "outside_knowledge": 9.5,
-    "outside_species": 5.5,
+    "outside_knowledge": 10.5,
+    "outside_species": 6.5,
     "outside_kind": 4.0,
 }
 """How often each question about one recording is drawn, relative to the others."""
