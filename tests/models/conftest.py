@@ -12,13 +12,16 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 import torch
-from transformers import PreTrainedTokenizerBase, PreTrainedTokenizerFast
+from transformers import GenerationConfig, LlamaConfig, PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
 from NatureLM.models.adapters.window_qformer import WindowQFormerAdapter
 from NatureLM.models.concepts import ConceptFinder
 from NatureLM.models.encoders.beats import Beats, BeatsConfig
 from NatureLM.models.loading import BUNDLED_FOLDER
+from NatureLM.models.naturelm import NatureLM
+from NatureLM.models.processing import NatureLMProcessor
 from NatureLM.models.species import SpeciesTable
+from NatureLM.models.upstream import complete_arguments, to_config
 
 Logits = npt.NDArray[np.float32]
 MakeWindow = Callable[..., Logits]
@@ -167,3 +170,59 @@ def load_adapter(golden_weights: dict[str, torch.Tensor]) -> LoadAdapter:
         return adapter.eval()
 
     return load
+
+
+@pytest.fixture(scope="session")
+def odd_labels() -> list[str]:
+    """Names with commas, apostrophes, accents and brackets, some of which others begin with."""
+    return [
+        "Great Tit",
+        "Great",
+        "Great Tit, northern form",
+        "northern form",
+        "Swainson's Thrush",
+        "Swainson's Thrush (song)",
+        "Rüppell's Warbler",
+        "Zopilote rey (cóndor)",
+        "Tit",
+        "None",
+    ]
+
+
+@pytest.fixture(scope="session")
+def spelling_model(tokenizer: PreTrainedTokenizerBase) -> NatureLM:
+    """A model of the published kind and random weights that spells names in tokens of letters."""
+    beats = {
+        "embed_dim": 16,
+        "encoder_layers": 1,
+        "encoder_embed_dim": 32,
+        "encoder_ffn_embed_dim": 32,
+        "encoder_attention_heads": 2,
+        "conv_pos": 8,
+        "conv_pos_groups": 2,
+    }
+    arguments = complete_arguments({"beats_cfg": beats, "lora_rank": 2})
+    text = LlamaConfig(
+        hidden_size=32,
+        intermediate_size=48,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        eos_token_id=None,
+    )
+    qformer = {"hidden_size": 48, "intermediate_size": 48, "num_hidden_layers": 1}
+    config = to_config(arguments, text, tokenizer, qformer)
+    torch.manual_seed(3)
+    model = NatureLM(config).eval()
+    with torch.no_grad():
+        for name, weight in model.language_model.named_parameters():
+            # Sharper choices, as a trained model has them.
+            weight.copy_(torch.randn_like(weight) * (0.3 if weight.ndim == 2 else 0.1) + (weight.ndim == 1))
+            assert weight.ndim < 3, name
+    ends = tokenizer.convert_tokens_to_ids(["<eos>", "<|assistant|>"])
+    model.language_model.generation_config = GenerationConfig(
+        eos_token_id=ends, pad_token_id=tokenizer.pad_token_id, suppress_tokens=[tokenizer.pad_token_id]
+    )
+    model.attach_processor(NatureLMProcessor(tokenizer, config))
+    model.adapter.attach(tokenizer, SpeciesTable.load())
+    return model

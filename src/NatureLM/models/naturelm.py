@@ -18,13 +18,14 @@ from transformers.modeling_outputs import CausalLMOutputWithPast
 
 from NatureLM.errors import ConfigError
 from NatureLM.models.adapters import build_adapter
-from NatureLM.models.adapters.base import Adapter, PromptContext
+from NatureLM.models.adapters.base import Adapter, PromptContext, Questions
 from NatureLM.models.answering import AnswerSettings, ModelAnswer, Turn
 from NatureLM.models.chosen_scores import ChosenScores
 from NatureLM.models.configuration import NatureLMConfig
 from NatureLM.models.encoders.base import AudioEncoder
 from NatureLM.models.encoders.registry import build_encoder
 from NatureLM.models.int8 import quantize_to_int8
+from NatureLM.models.label_rules import SEPARATOR, LabelChoice, LabelRules
 from NatureLM.models.lora import add_lora, room_to_merge, set_lora_strength, unmerge_lora
 from NatureLM.models.processing import NatureLMProcessor
 from NatureLM.models.prompt_cache import read_prompts
@@ -267,38 +268,17 @@ class NatureLM(PreTrainedModel, GenerationMixin):
             )
 
     @torch.inference_mode()
-    def answer(
+    def read_questions(
         self,
         features: Sequence[WindowFeatures | Sequence[WindowFeatures]],
         queries: Sequence[str],
-        settings: AnswerSettings | None = None,
+        settings: AnswerSettings,
         histories: Sequence[Sequence[Turn]] | None = None,
-    ) -> list[ModelAnswer]:
-        """Answer one question about each window, as one batch.
+    ) -> Questions:
+        """Put the prompts of questions together, and set the strength of LoRA that the settings ask for.
 
-        Parameters
-        ----------
-        features : sequence
-            Windows as :meth:`encode_audio` returned them; a list or tuple of them is one question's
-            recordings, in order.
-        queries : sequence of str
-            As many as windows.
-        settings : AnswerSettings, optional
-            The defaults, unless given.
-        histories : sequence of sequences of Turn, optional
-            What was asked about each window before.
-
-        Returns
-        -------
-        list of ModelAnswer
-            In the order of the windows.
-
-        Raises
-        ------
-        ConfigError
-            If a query names another number of recordings than it has, or a prompt is too long for the model.
+        Parameters and errors are those of :meth:`answer`.
         """
-        settings = settings or AnswerSettings()
         alpha = 1.0 if settings.merging_alpha is None else settings.merging_alpha
         if self.int8_alpha not in (None, alpha):
             raise ConfigError(
@@ -324,10 +304,55 @@ class NatureLM(PreTrainedModel, GenerationMixin):
                 f"exceed the {longest} that {self.config.name} can read; shorten the query or lower "
                 "--max-new-tokens."
             )
-        rules = self.adapter.decoding_rules(contexts)
+        return Questions(contexts, embeds, mask)
+
+    @torch.inference_mode()
+    def answer(
+        self,
+        features: Sequence[WindowFeatures | Sequence[WindowFeatures]],
+        queries: Sequence[str],
+        settings: AnswerSettings | None = None,
+        histories: Sequence[Sequence[Turn]] | None = None,
+        choices: Sequence[LabelChoice | None] | None = None,
+    ) -> list[ModelAnswer]:
+        """Answer one question about each window, as one batch.
+
+        Parameters
+        ----------
+        features : sequence
+            Windows as :meth:`encode_audio` returned them; a list or tuple of them is one question's
+            recordings, in order.
+        queries : sequence of str
+            As many as windows.
+        settings : AnswerSettings, optional
+            The defaults, unless given.
+        histories : sequence of sequences of Turn, optional
+            What was asked about each window before.
+        choices : sequence of LabelChoice or None, optional
+            The labels that each answer is held to; None leaves one free.
+
+        Returns
+        -------
+        list of ModelAnswer
+            In the order of the windows.
+
+        Raises
+        ------
+        ConfigError
+            If a query names another number of recordings than it has, or a prompt is too long for the model.
+        """
+        settings = settings or AnswerSettings()
+        questions = self.read_questions(features, queries, settings, histories)
+        embeds, mask = questions.embeds, questions.mask
+        rules = self.adapter.decoding_rules(questions.contexts)
         if settings.repetition_penalty != 1.0:
             # generate's own argument would spare as many tokens as the prompt is padded by.
             rules.insert(0, RepetitionPenaltyLogitsProcessor(settings.repetition_penalty))
+        # Beams compare what these rules leave; without it a name would cost an answer its rivals' share.
+        # Labels are compared by their own probability.
+        renormalized = bool(rules)
+        if choices is not None:
+            rules.append(LabelRules(choices, settings.max_new_tokens))
         if settings.temperature > 0:
             rules.append(SeededSampling(settings.temperature, settings.top_p, settings.seed))
         ends = self._answer_ends()
@@ -343,15 +368,18 @@ class NatureLM(PreTrainedModel, GenerationMixin):
             do_sample=False,
             length_penalty=settings.length_penalty,
             logits_processor=[scores.before, *rules, scores.after],
-            # Beams compare what the rules leave; without it a name would cost an answer its rivals' share.
-            renormalize_logits=bool(rules),
+            renormalize_logits=renormalized,
             return_dict_in_generate=True,
         )
         logprobs = scores.of(output.sequences, output.beam_indices if beams > 1 else None)
         return [
-            self._model_answer(ids, chosen, context, ends)
-            for ids, chosen, context in zip(
-                output.sequences.tolist(), logprobs.tolist(), contexts, strict=True
+            self._model_answer(ids, chosen, context, ends, choice)
+            for ids, chosen, context, choice in zip(
+                output.sequences.tolist(),
+                logprobs.tolist(),
+                questions.contexts,
+                choices or [None] * len(queries),
+                strict=True,
             )
         ]
 
@@ -366,13 +394,19 @@ class NatureLM(PreTrainedModel, GenerationMixin):
         return {eos} if isinstance(eos, int) else set(eos or ())
 
     def _model_answer(
-        self, ids: list[int], logprobs: list[float], context: PromptContext, ends: set[int]
+        self,
+        ids: list[int],
+        logprobs: list[float],
+        context: PromptContext,
+        ends: set[int],
+        choice: LabelChoice | None,
     ) -> ModelAnswer:
         """Return the answer that a row of generated ids and their log-probabilities makes."""
         length = next((place + 1 for place, token in enumerate(ids) if token in ends), len(ids))
         mean = sum(logprobs[:length]) / max(length, 1)
+        labels = choice.read(ids[:length]) if choice else None
         return ModelAnswer(
-            text=self.adapter.text(context, ids[:length]),
+            text=SEPARATOR.join(labels) if labels else self.adapter.text(context, ids[:length]),
             confidence=math.exp(mean),
             mean_logprob=mean,
             detections=self.adapter.detections(context, ids[:length]),

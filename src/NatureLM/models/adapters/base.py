@@ -52,6 +52,24 @@ class PromptContext:
     content: Any = None
 
 
+@dataclass(frozen=True, eq=False)
+class Questions:
+    """Questions as the language model reads them.
+
+    Attributes
+    ----------
+    contexts : list of PromptContext
+    embeds : [batch, length, hidden]
+        Prompts, padded on the left.
+    mask : int64 [batch, length]
+        0 where there is padding.
+    """
+
+    contexts: list[PromptContext]
+    embeds: torch.Tensor
+    mask: torch.Tensor
+
+
 class Adapter(torch.nn.Module):
     """Base of the adapters; the defaults suit one whose tokens do not depend on the query."""
 

@@ -1,0 +1,139 @@
+"""Cost of scoring a list of labels, and of holding answers to it, beside a free answer.
+
+The model is that of ``published_shape.py``: everything at the published size but a Llama of 135 million
+parameters; random weights, windows of 10 s, two beams, one thread, all figures from one run::
+
+    OMP_NUM_THREADS=1 python benchmarks/label_scores.py
+
+The labels are common names of birds and others, taken evenly from the bundled table, in tokens of up to four
+letters: some five a name, which is about what a vocabulary as large as Llama's makes of them. A free answer
+has 32 new tokens, as in ``published_shape.py``; a short one as many as the held answer beside it. The sound
+is encoded beforehand, and counted nowhere.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import re
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from published_shape import NEW_TOKENS, QUERY, SETTINGS, SHAPE, SMALL, VOCABULARY, build, seconds
+from tokenizers import Regex, Tokenizer
+from tokenizers.models import WordLevel
+from tokenizers.pre_tokenizers import Split
+from transformers import GenerationConfig, PreTrainedTokenizerFast
+
+from NatureLM.models.label_rules import LabelChoice
+from NatureLM.models.label_scores import LabelScorer, presence_log_odds
+from NatureLM.models.naturelm import NatureLM
+from NatureLM.models.processing import NatureLMProcessor
+from NatureLM.models.species import SpeciesTable
+
+PIECES = r"<\|\w+\|>| ?[^\W\d_]{1,4}|[^\w]|\w"
+"""A mark of the prompt; at most four letters of a word with the space before it; any other sign."""
+
+
+def spell_in_pieces(model: NatureLM, labels: list[str]) -> set[int]:
+    """Give a model a tokenizer that knows the pieces of the labels; return the tokens that end answers."""
+    texts = [*labels, *(f" {label}" for label in labels), "Yes", "No", "None"]
+    texts += [model.config.prompt_template, "Is there a in the audio? Answer Yes or No."]
+    pieces = {chr(code) for code in range(256)} | {
+        piece for text in texts for piece in re.findall(PIECES, text)
+    }
+    words = {piece: place for place, piece in enumerate(sorted(pieces))}
+    words |= {f"w{place}": place for place in range(len(words), VOCABULARY - 1)}
+    unknown, end = f"w{VOCABULARY - 2}", f"w{VOCABULARY - 3}"
+    inner = Tokenizer(WordLevel(words, unk_token=unknown))
+    inner.pre_tokenizer = Split(Regex(PIECES), "isolated")  # type: ignore[assignment]
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=inner, unk_token=unknown, pad_token=unknown)
+    model.attach_processor(NatureLMProcessor(tokenizer, model.config))
+    model.adapter.attach(tokenizer, SpeciesTable.load())
+    # Random weights next to never choose the end by themselves.
+    config = GenerationConfig(pad_token_id=tokenizer.pad_token_id, eos_token_id=words[end])
+    model.generation_config = model.language_model.generation_config = config
+    return {words[end]}
+
+
+def median_seconds(run: Callable[[], Any], times: int) -> float:
+    """Return the CPU time of a call, the median of several, the first one not counted."""
+    run()
+    return float(np.median([seconds(run)[0] for _ in range(times)]))
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--labels", type=int, default=264)
+    parser.add_argument("--batch", type=int, default=4, help="windows that go together, beside one alone")
+    parser.add_argument("--times", type=int, default=3, help="repetitions, of which the median counts")
+    parser.add_argument("--small", action="store_true", help="two layers each, to try the script")
+    parser.add_argument("--json", type=Path, help="write the figures there")
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    names = [species.common_name for species in SpeciesTable.load()]
+    labels = [names[place] for place in np.linspace(0, len(names) - 1, options.labels).astype(int)]
+    model = build(SMALL if options.small else SHAPE, {"encoder_layers": 2} if options.small else {})
+    ends = spell_in_pieces(model, labels)
+    scorer = LabelScorer(model, labels)
+    choices = {
+        kind: LabelChoice(labels, kind, model.processor.tokenizer, ends, NEW_TOKENS)  # type: ignore[arg-type]
+        for kind in ("name", "list")
+    }
+    lengths = scorer.trie.depths[scorer.trie.ends]
+    print(f"{len(labels)} labels of {lengths.mean():.1f} tokens, a tree of {len(scorer.trie)} nodes")
+
+    rng = np.random.default_rng(0)
+    waves = [rng.normal(0, 0.1, 160_000).astype(np.float32) for _ in range(options.batch)]
+    heard = model.encode_audio(waves)
+    figures: dict[str, float] = {"labels": len(labels), "tokens": float(lengths.mean())}
+    for batch in dict.fromkeys((1, options.batch)):
+        features, queries = heard[:batch], [QUERY] * batch
+        print(f"\nwindows at once: {batch}; CPU seconds a window")
+
+        def took(name: str, run: Callable[[], Any], batch: int = batch) -> float:
+            spent = median_seconds(run, options.times) / batch
+            figures[f"{name}, batch {batch}"] = spent
+            print(f"{name:44s} {spent:7.3f}", flush=True)
+            return spent
+
+        def answered(
+            length: int, kind: str = "", features: list[Any] = features, queries: list[str] = queries
+        ) -> Callable[[], Any]:
+            settings = replace(SETTINGS, max_new_tokens=length)
+            held = [choices[kind]] * len(queries) if kind else None
+            return lambda: model.answer(features, queries, settings, choices=held)
+
+        free = took("free answer, 32 tokens", answered(NEW_TOKENS))
+        scored = took("scores of all labels", lambda: scorer.logprobs(features, queries))  # noqa: B023
+        print(f"{'  against the free answer (at most 6)':44s} {scored / free:7.2f}")
+        figures[f"scores against free, batch {batch}"] = scored / free
+        for kind in ("name", "list"):
+            texts = [answer.text for answer in answered(NEW_TOKENS, kind)()]
+            ids = [model.processor.tokenizer.encode(text, add_special_tokens=False) for text in texts]
+            length = max(map(len, ids)) + 1
+            alike = took(f"free answer, {length} tokens as the {kind}'s", answered(length))
+            held = took(f"{kind} held to the labels", answered(NEW_TOKENS, kind))
+            print(f"{'  against a free one as long (at most 1.3)':44s} {held / alike:7.2f}")
+            figures[f"held {kind} against free, batch {batch}"] = held / alike
+            if kind == "name":
+                print(f"{'  scores of all labels against it':44s} {scored / alike:7.2f}")
+                figures[f"scores against a free name, batch {batch}"] = scored / alike
+        if batch == 1:
+            presence = seconds(lambda: presence_log_odds(model, features, labels))[0]  # noqa: B023
+            print(f"{'Yes/No of all labels':44s} {presence:7.3f}")
+            print(f"{'  against the free answer':44s} {presence / free:7.2f}")
+            figures["Yes/No against free, batch 1"] = presence / free
+    if options.json:
+        options.json.write_text(json.dumps(figures, indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    main()
