@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from NatureLM import __version__
-from NatureLM.models.loading import BUNDLED, BUNDLED_FOLDER
 
 if TYPE_CHECKING:
     from NatureLM.infer.settings import Configuration
@@ -48,6 +47,8 @@ def request_fingerprint(configuration: Configuration, queries: Iterable[str]) ->
 
     None where another model than the bundled one may answer: others are too large to be read whole.
     """
+    from NatureLM.models.loading import BUNDLED, BUNDLED_FOLDER
+
     config = configuration.config
     if config.model != BUNDLED or config.fallback not in (None, BUNDLED):
         return None

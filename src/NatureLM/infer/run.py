@@ -130,10 +130,10 @@ def run_inference(request: RunRequest, observer: Observer, engine: Engine | None
         long=request.long,
         merge_consecutive=request.merge_consecutive,
     )
-    keys = {str(path): file_key(path) for path in paths}
-    asked = None if engine is not None else request_fingerprint(request.configuration, queries)
     with closing(files):
         placed = _placed(request, request.configuration.config)
+        keys = {str(path): file_key(path) for path in paths}
+        asked = None if engine is not None else request_fingerprint(request.configuration, queries)
         record, before = files.record_if_all_done(keys), files.parameters_before()
         if record and before and asked is not None and record.get("asked") == asked:
             told = {"asked": asked, "device": record["device"], "batch_size": record["batch_size"]}
