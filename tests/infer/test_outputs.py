@@ -397,3 +397,24 @@ def test_folder_and_file_are_not_taken_for_one_another() -> None:
     Path("mine.raven").touch()
     with pytest.raises(ConfigError, match=r"mine\.raven: is a file, but is to be a folder"):
         RunFiles(Path("mine.raven"), overwrite=True)
+
+
+def test_record_of_a_run_tells_whether_it_left_nothing_to_do() -> None:
+    def told(**recordings: tuple[int, int]) -> Any:
+        with closing(RunFiles()) as files:
+            return files.record_if_all_done({f"{name}.wav": key for name, key in recordings.items()})
+
+    assert told(a=KEYS["a.wav"]) is None  # no run before
+    files = begun({"query": "Which?"}, ANSWER, FAILURE)
+    files.write([Part("a.wav", KEYS["a.wav"], state="finished")])
+    files.close()
+    assert told(a=KEYS["a.wav"]) is None  # no files of it yet
+    files = begun({"query": "Which?"})
+    files.finish({"asked": "x"})
+    assert told(a=KEYS["a.wav"])["asked"] == "x"
+    assert told(a=(1001, 1)) is None  # changed since
+    assert told(a=KEYS["a.wav"], c=(5, 1)) is None  # new
+    assert told(a=KEYS["a.wav"], b=KEYS["b.wav"]) is None  # failures are tried again
+    record = Path("inference_output.jsonl.run.json")
+    record.write_text(record.read_text().replace("Which?", "Another?"))
+    assert told(a=KEYS["a.wav"]) is None  # of another run than the journal

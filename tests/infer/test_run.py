@@ -16,6 +16,7 @@ from NatureLM.infer.run import RunRequest, Summary, _without_fallback, run_infer
 from NatureLM.infer.settings import Configuration
 
 FOCAL = "What is the common name for the focal species in the audio?"
+JOURNAL = "inference_output.jsonl.journal"
 
 
 class Listener:
@@ -147,3 +148,29 @@ def test_run_goes_on_with_no_other_model(asked: str, before: dict[str, str] | No
     assert configuration.config.fallback == fallback
     changed = {**parameters, "queries": ["Another?"]}
     assert _without_fallback(request, (FOCAL,), changed).config.fallback == "bundled"
+
+
+def test_request_that_was_answered_whole_before_loads_no_model(
+    make_noise: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = make_noise("a.wav", 12.0)
+    ask(path)
+    whole = {name: Path(name).read_bytes() for name in names()}
+    record = "inference_output.jsonl.run.json"
+    monkeypatch.setattr(run_module, "build_engine", None)  # whoever asks for a model fails
+    listener = Listener()
+    again = ask(path, listener=listener)
+    assert (again.recordings, again.windows, again.reused, again.failures) == (1, 2, 1, 0)
+    assert listener.events == [] and listener.said == [
+        "Model: naturelm-lite on cpu.",
+        "Going on with an earlier run: 1 of 1 recordings and 2 windows are done.",
+    ]
+    fleeting = {"started_at", "finished_at", "waiting_for_audio_share"}
+    records = [json.loads(content) for content in (whole.pop(record), Path(record).read_bytes())]
+    assert len({json.dumps({k: v for k, v in one.items() if k not in fleeting}) for one in records}) == 1
+    assert {name: Path(name).read_bytes() for name in names() if name not in (record, JOURNAL)} == {
+        name: content for name, content in whole.items() if name != JOURNAL
+    }
+    for other in ({"queries": ("Caption the audio",)}, {"paths": (path, make_noise("b.wav", 3.0))}):
+        with pytest.raises(TypeError):
+            ask(*other.get("paths", (path,)), queries=other.get("queries", (FOCAL,)))

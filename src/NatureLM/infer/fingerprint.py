@@ -1,4 +1,4 @@
-"""Short fingerprints of a model and of a set of recordings, to tell whether two runs are the same."""
+"""Short fingerprints of a model, a request and a set of recordings, to tell whether two runs are the same."""
 
 from __future__ import annotations
 
@@ -8,7 +8,10 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from NatureLM import __version__
+
 if TYPE_CHECKING:
+    from NatureLM.infer.settings import Configuration
     from NatureLM.models import NatureLM
 
 SAMPLED_VALUES = 256
@@ -36,6 +39,22 @@ def model_fingerprint(model: NatureLM) -> str:
             places = torch.linspace(0, last, SAMPLED_VALUES, dtype=torch.float64, device="cpu").long()
             sampled = flat[places.to(flat.device)].cpu()  # first: Apple's GPU has no float64
             digest.update(sampled.double().numpy().tobytes())
+    return digest.hexdigest()[:16]
+
+
+def request_fingerprint(configuration: Configuration, queries: Iterable[str]) -> str | None:
+    """Return 16 hexadecimal digits over all that settles the answers of a run, without loading its model.
+
+    None where another model than the bundled one may answer: others are too large to be read whole.
+    """
+    from NatureLM.models.loading import BUNDLED, BUNDLED_FOLDER
+
+    config = configuration.config
+    if config.model != BUNDLED or config.fallback not in (None, BUNDLED):
+        return None
+    digest = hashlib.sha256(repr((__version__, configuration, tuple(queries))).encode())
+    for file in sorted(path for path in BUNDLED_FOLDER.iterdir() if path.is_file()):
+        digest.update(file.name.encode() + hashlib.sha256(file.read_bytes()).digest())
     return digest.hexdigest()[:16]
 
 

@@ -42,8 +42,8 @@ DEFAULT_STEM = Path("inference_output")
 WRITING = ".writing"
 """Ending of files before they take their final names; the journal's lock keeps other runs from them."""
 
-ONLY_IN_RECORD = ("started_at", "finished_at", "waiting_for_audio_share")
-"""Counts that two equal runs differ in: tables are to be the same, byte for byte."""
+ONLY_IN_RECORD = ("started_at", "finished_at", "waiting_for_audio_share", "asked")
+"""What two equal runs differ in: tables are to be the same, byte for byte."""
 
 
 class RunFiles:
@@ -100,6 +100,22 @@ class RunFiles:
     def parameters_before(self) -> Mapping[str, Any] | None:
         """Return the parameters of the run that has a journal here, if one has."""
         return None if self._journal is None else self._journal.parameters
+
+    def record_if_all_done(self, recordings: Mapping[str, Key]) -> Mapping[str, Any] | None:
+        """Return the record of the whole run before, if it left nothing to do about these recordings.
+
+        Parameters
+        ----------
+        recordings : mapping of str to Key
+            As :meth:`begin` takes them.
+        """
+        journal, record = self._journal, self._record()
+        if journal is None or not record.get("complete"):
+            return None
+        if difference(journal.parameters, {key: record.get(key) for key in journal.parameters}) is not None:
+            return None  # the record of a run that this journal is not of
+        done = (journal.progress(path, key).state == "finished" for path, key in recordings.items())
+        return record if all(done) else None
 
     def begin(self, parameters: Mapping[str, Any], recordings: Mapping[str, Key]) -> None:
         """Go on with the journal of the same parameters, or begin one.
@@ -375,12 +391,17 @@ class RunFiles:
 
     def _written_with(self, parameters: Mapping[str, Any], results: Path | None = None) -> bool:
         """Whether the record of a run beside the results has these parameters."""
-        try:
-            run = json.loads(beside(results or self.results, RUN).read_text(encoding="utf-8"))
-        except (OSError, ValueError):
-            return False
+        record = self._record(results)
         plain = json.loads(json.dumps(parameters))
-        return isinstance(run, dict) and all(run.get(key) == value for key, value in plain.items())
+        return bool(record) and all(record.get(key) == value for key, value in plain.items())
+
+    def _record(self, results: Path | None = None) -> dict[str, Any]:
+        """Return the record of a run beside the results; an empty one where there is none to be read."""
+        try:
+            record = json.loads(beside(results or self.results, RUN).read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            return {}
+        return record if isinstance(record, dict) else {}
 
 
 def _remove_all(paths: Iterable[Path]) -> None:

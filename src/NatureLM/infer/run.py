@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime, timezone
@@ -18,7 +18,7 @@ from NatureLM.errors import ConfigError, RecordingError
 from NatureLM.infer.answers import Answer, Failure
 from NatureLM.infer.building import build_engine
 from NatureLM.infer.engine import Engine, Event, Finished, Recording
-from NatureLM.infer.fingerprint import model_fingerprint, recordings_fingerprint
+from NatureLM.infer.fingerprint import model_fingerprint, recordings_fingerprint, request_fingerprint
 from NatureLM.infer.journal import Key, Part, file_key
 from NatureLM.infer.settings import Configuration
 from NatureLM.infer.sinks import Sink, open_sink
@@ -107,7 +107,8 @@ class Observer(Protocol):
 def run_inference(request: RunRequest, observer: Observer, engine: Engine | None = None) -> Summary:
     """Ask the queries about the files and write the answers; the results say which model gave them.
 
-    The engine is made as the request's configuration says, unless one is given.
+    The engine is made as the request's configuration says, unless one is given. Where the same request of the
+    bundled model has been answered whole before, no model is loaded.
 
     Raises
     ------
@@ -131,60 +132,70 @@ def run_inference(request: RunRequest, observer: Observer, engine: Engine | None
     )
     with closing(files):
         placed = _placed(request, request.configuration.config)
+        keys = {str(path): file_key(path) for path in paths}
+        asked = None if engine is not None else request_fingerprint(request.configuration, queries)
+        record, before = files.record_if_all_done(keys), files.parameters_before()
+        if record and before and asked is not None and record.get("asked") == asked:
+            told = {"asked": asked, "device": record["device"], "batch_size": record["batch_size"]}
+            observer.say(f"Model: {before['model']['name']} on {told['device']}.")
+            parameters = {**before, **_about(request, paths)}
+            return _run(request, None, parameters, told, keys, files, observer)
         given = engine is not None
         if engine is None:
-            configuration = _without_fallback(request, queries, files.parameters_before())
+            configuration = _without_fallback(request, queries, before)
             config = configuration.config.model_copy(update={"device": placed})
             engine = build_engine(replace(configuration, config=config))
         for query in queries:
             engine.model.check_query(query)
         parameters = _parameters(request, engine, paths, queries)
         with _workers(request, engine, parameters["model"]["fingerprint"], keep=given) as devices:
+            told = {"asked": asked, "device": devices, "batch_size": engine.batch_size}
             observer.say(f"Model: {engine.model.config.name} on {devices}.")
-            return _run(request, engine, parameters, devices, paths, queries, files, observer)
+            return _run(request, engine, parameters, told, keys, files, observer)
 
 
 def _run(
     request: RunRequest,
-    engine: Engine,
+    engine: Engine | None,
     parameters: Mapping[str, Any],
-    devices: str,
-    paths: Sequence[Path],
-    queries: tuple[str, ...],
+    told: Mapping[str, Any],
+    keys: Mapping[str, Key],
     files: Sink,
     observer: Observer,
 ) -> Summary:
-    keys = {str(path): file_key(path) for path in paths}
+    """Answer what is not answered yet, for which there must be an engine; ``told`` goes into the record."""
     started = _now()
+
+    def waited() -> float:
+        return 0.0 if engine is None else round(engine.waiting_for_audio_share, 3)
 
     def counts() -> dict[str, Any]:
         return {
-            "device": devices,
-            "batch_size": engine.batch_size,
+            **told,
             "started_at": started,
             "finished_at": _now(),
-            "recordings_planned": len(paths),
+            "recordings_planned": len(keys),
             "windows": files.windows,
             "answers": files.answers,
             "failures": files.failures,
-            "waiting_for_audio_share": round(engine.waiting_for_audio_share, 3),
+            "waiting_for_audio_share": waited(),
         }
 
     try:
         files.begin(parameters, keys)
-        recordings = []
-        for path in paths:
-            done = files.progress(str(path))
+        recordings, queries = [], tuple(parameters["queries"])
+        for name in keys:
+            done = files.progress(name)
             if done.state != "finished":
-                recordings.append(Recording(str(path), queries, path=path, answered=done.windows))
-        reused = len(paths) - len(recordings)
+                recordings.append(Recording(name, queries, path=Path(name), answered=done.windows))
+        reused = len(keys) - len(recordings)
         if files.answers:
             observer.say(
-                f"Going on with an earlier run: {reused} of {len(paths)} recordings and {files.windows} "
+                f"Going on with an earlier run: {reused} of {len(keys)} recordings and {files.windows} "
                 "windows are done."
             )
         observer.planned([Path(recording.name) for recording in recordings])
-        with closing(engine.batches(recordings)) as batches:
+        with closing(_batches(engine, recordings)) as batches:
             for batch in batches:
                 files.write(_parts(batch, recordings, keys))
                 for index, event in batch:
@@ -193,7 +204,7 @@ def _run(
                         raise RecordingError(
                             f"stopped at the first recording that cannot be read (--strict): {event.reason}"
                         )
-        share = round(engine.waiting_for_audio_share, 3)
+        share = waited()
         moved = files.finish(counts())
     except BaseException:
         partial = files.keep_partial(counts())
@@ -206,7 +217,7 @@ def _run(
     if moved is not None:
         observer.say(f"{files.results} held another run; its files are now {moved} and beside it.")
     return Summary(
-        recordings=len(paths),
+        recordings=len(keys),
         windows=files.windows,
         failures=files.failures,
         results=files.results,
@@ -215,6 +226,15 @@ def _run(
         reused=reused,
         waiting_for_audio_share=share,
     )
+
+
+def _batches(
+    engine: Engine | None, recordings: Sequence[Recording]
+) -> Generator[list[tuple[int, Event]], None, None]:
+    """Yield the engine's batches; no recordings need no engine."""
+    if recordings:
+        assert engine is not None, "all is answered before where there is no engine"
+        yield from engine.batches(recordings)
 
 
 def _placed(request: RunRequest, config: InferenceConfig) -> str:
@@ -367,14 +387,21 @@ def _parameters(
             "fingerprint": model_fingerprint(model),
         },
         "queries": list(queries),
-        "audio_paths": [str(path) for path in request.audio_paths],
-        "recordings_fingerprint": recordings_fingerprint(paths),
+        **_about(request, paths),
         "window_length_seconds": engine.window_length_seconds,
         "hop_length_seconds": engine.hop_length_seconds,
         "channel": engine.channel,
         "silence_db": engine.silence_db,
         "time_expansion": engine.time_expansion,
         "settings": asdict(engine.settings),
+    }
+
+
+def _about(request: RunRequest, paths: Sequence[Path]) -> dict[str, Any]:
+    """Return what a run is about."""
+    return {
+        "audio_paths": [str(path) for path in request.audio_paths],
+        "recordings_fingerprint": recordings_fingerprint(paths),
     }
 
 

@@ -35,6 +35,9 @@ class Sink(Protocol):
     def parameters_before(self) -> Mapping[str, Any] | None:
         """Return the parameters of the run that can be gone on with, if there is one."""
 
+    def record_if_all_done(self, recordings: Mapping[str, Key]) -> Mapping[str, Any] | None:
+        """Return the record of the run before, if it left nothing to do about these recordings."""
+
     def begin(self, parameters: Mapping[str, Any], recordings: Mapping[str, Key]) -> None:
         """Be ready for batches; from now on :meth:`finish` or :meth:`keep_partial` must come."""
 
@@ -98,6 +101,10 @@ class StandardOutput:
 
     def parameters_before(self) -> Mapping[str, Any] | None:
         """Return None: there is no journal."""
+        return None
+
+    def record_if_all_done(self, recordings: Mapping[str, Key]) -> Mapping[str, Any] | None:
+        """Return None: there is no record."""
         return None
 
     def begin(self, parameters: Mapping[str, Any], recordings: Mapping[str, Key]) -> None:
