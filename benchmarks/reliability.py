@@ -113,7 +113,9 @@ def draw(splits: dict[str, list[Bin]], path: Path) -> None:
             [max(0.0, share - low) for share, (low, _) in zip(shares, ends, strict=True)],
             [max(0.0, high - share) for share, (_, high) in zip(shares, ends, strict=True)],
         ]
-        above.errorbar(places, shares, yerr=errors, fmt="o", ms=4, capsize=2, color=COLOURS[number], label=name)
+        above.errorbar(
+            places, shares, yerr=errors, fmt="o", ms=4, capsize=2, color=COLOURS[number], label=name
+        )
         below.bar(places, [each.count for each in bins], width=0.2, color=COLOURS[number])
     # Where confidence and share agree: within a bin, the diagonal from its lower to its upper bound.
     above.plot(ticks, EDGES, color="0.6", linewidth=1, zorder=0, label="confidence = share right")
