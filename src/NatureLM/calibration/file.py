@@ -190,8 +190,8 @@ class Calibration:
         ):
             if its is not None and not math.isclose(its, now):
                 raise ConfigError(
-                    f"--calibration: was made of scores at a {name} of {its:g}, but this run has {now:g}, which "
-                    "gives other scores; take the same value, or calibrate for this one."
+                    f"--calibration: was made of scores at a {name} of {its:g}, but this run has {now:g}, "
+                    "which gives other scores; take the same value, or calibrate for this one."
                 )
 
     def as_json(self) -> dict[str, Any]:
