@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import io
 import os
-from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
+import numpy.typing as npt
 
 from NatureLM.calibration.calibrating import Calibrated
 from NatureLM.calibration.file import Fit
 from NatureLM.errors import ConfigError
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 BINS = 8
 MOST_PANELS = 11
@@ -46,7 +50,7 @@ def draw(made: Calibrated, path: str | os.PathLike[str]) -> None:
     matched, calibration = made.matched, made.calibration
     own = sorted((each for each in calibration.species if each.fit), key=lambda each: -each.reviews)
     names = np.array([(each.common_name, each.scientific_name) for each in matched.detections])
-    panels: list[tuple[str, Fit, np.ndarray]] = [
+    panels: list[tuple[str, Fit, npt.NDArray[np.bool_]]] = [
         ("all species", calibration.pooled, np.ones(len(names), dtype=bool))
     ]
     for each in own[:MOST_PANELS]:
@@ -86,16 +90,17 @@ def wilson_interval(right: int, count: int) -> tuple[float, float]:
     return max(0.0, centre - half), min(1.0, centre + half)
 
 
-def reliability(scores: Sequence[float], right: Sequence[bool]) -> list[tuple[float, int, int]]:
+def reliability(scores: npt.ArrayLike, right: npt.ArrayLike) -> list[tuple[float, int, int]]:
     """Return mean score, right reviews and all reviews of up to eight bins of equal counts, by score."""
+    scores, right = np.asarray(scores), np.asarray(right)
     order = np.argsort(scores, kind="stable")
     bins = np.array_split(order, min(BINS, max(1, len(order) // 5)))
-    return [
-        (float(np.take(scores, here).mean()), int(np.take(right, here).sum()), len(here)) for here in bins
-    ]
+    return [(float(scores[here].mean()), int(right[here].sum()), len(here)) for here in bins]
 
 
-def _panel(axes: object, title: str, fit: Fit, scores: np.ndarray, right: np.ndarray) -> None:
+def _panel(
+    axes: Axes, title: str, fit: Fit, scores: npt.NDArray[np.float64], right: npt.NDArray[np.bool_]
+) -> None:
     grid = np.linspace(0.001, 0.999, 400)
     chances = np.array([fit.probability(float(score)) for score in grid])
     inside = (grid >= fit.lowest_score) & (grid <= fit.highest_score)
