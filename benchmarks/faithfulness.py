@@ -85,6 +85,7 @@ class Asked:
     example: Example
     expected: str
     answered: str = ""
+    confidence: float = 0.0
     baseline: str | None = None
 
     @property
@@ -172,7 +173,7 @@ def answer_all(model: NatureLM, asked: Sequence[Asked]) -> None:
             ],
         )
         for item, answer in zip(batch, answers, strict=True):
-            item.answered = answer.text
+            item.answered, item.confidence = answer.text, answer.confidence
 
 
 def list_scores(asked: Iterable[Asked]) -> dict[str, tuple[float, int]]:

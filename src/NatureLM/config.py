@@ -105,6 +105,8 @@ class InferenceConfig(Section):
         model about every window.
     batch_size : int
         Windows that go through the model together.
+    calibration : str or None
+        File of ``naturelm calibrate`` that gives each detection its probability.
     generation : GenerationConfig
         How answers are generated.
     """
@@ -119,6 +121,7 @@ class InferenceConfig(Section):
     time_expansion: float = Field(default=1.0, gt=0.0)
     silence_db: float | None = Field(default=None, le=0.0)
     batch_size: int = Field(default=16, ge=1)
+    calibration: str | None = None
     generation: GenerationConfig = Field(default_factory=GenerationConfig)
 
     @field_validator("channel", mode="before")

@@ -128,6 +128,13 @@ def infer(
         Optional[int],
         typer.Option(metavar="N", min=1, help="Windows that go through the model together.  [default: 16]"),
     ] = None,
+    calibration: Annotated[
+        Optional[Path],
+        typer.Option(
+            metavar="FILE",
+            help="What naturelm calibrate made of verified detections: gives each detection a probability.",
+        ),
+    ] = None,
     device: Annotated[
         Optional[Device], typer.Option(help="Where the model runs; auto takes a GPU where there is one.")
     ] = None,
@@ -216,6 +223,7 @@ def infer(
         "silence_db": silence_db,
         "batch_size": batch_size,
         "channel": channel,
+        "calibration": None if calibration is None else str(calibration),
         "generation.min_evidence": min_evidence,
         "generation.max_species": max_species,
         "generation.merging_alpha": merging_alpha,

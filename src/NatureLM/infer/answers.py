@@ -58,7 +58,10 @@ class Answer:
     detections: list[Detection] = field(default_factory=list)
 
     def as_row(self) -> dict[str, Any]:
-        """Return the row that goes into the results, columns in their order, scores to six decimals."""
+        """Return the row that goes into the results, columns in their order, scores to six decimals.
+
+        Detections have a ``probability`` where there is one: where a calibration was given.
+        """
         row = asdict(self)
         for score in ("confidence", "mean_logprob"):
             if row[score] is not None:
@@ -66,6 +69,10 @@ class Answer:
         for detection in row["detections"]:
             if detection["score"] is not None:
                 detection["score"] = round(detection["score"], 6)
+            if detection["probability"] is None:
+                del detection["probability"]
+            else:
+                detection["probability"] = round(detection["probability"], 6)
         return row
 
 

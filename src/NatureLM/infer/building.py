@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING
 
+from NatureLM.calibration import read_calibration
 from NatureLM.infer.engine import Engine
 from NatureLM.infer.notice import show_licence_once
 from NatureLM.infer.settings import Configuration, answer_settings
@@ -38,6 +39,7 @@ def build_engine(configuration: Configuration, model: NatureLM | None = None) ->
     settings = answer_settings(model, *layers)
     if config.int8 and model.int8_alpha is None:
         model.to_int8(1.0 if settings.merging_alpha is None else settings.merging_alpha)
+    calibration = None if config.calibration is None else read_calibration(config.calibration)
     engine = Engine(
         model,
         settings,
@@ -47,6 +49,7 @@ def build_engine(configuration: Configuration, model: NatureLM | None = None) ->
         batch_size=config.batch_size,
         silence_db=config.silence_db,
         time_expansion=config.time_expansion,
+        calibration=calibration,
     )
     if chosen and config.generation not in layers:
         logger.warning(

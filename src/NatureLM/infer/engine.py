@@ -9,7 +9,7 @@ from collections import deque
 from collections.abc import Generator, Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -36,10 +36,12 @@ from NatureLM.errors import ConfigError, RecordingError
 from NatureLM.infer.ahead import DecodeAhead
 from NatureLM.infer.answers import Answer, Failure
 from NatureLM.infer.asking import ask
+from NatureLM.infer.fingerprint import model_fingerprint
 from NatureLM.infer.workers import Answers, Workers
-from NatureLM.models.answering import AnswerSettings, ModelAnswer
+from NatureLM.models.answering import AnswerSettings, Detection, ModelAnswer
 
 if TYPE_CHECKING:
+    from NatureLM.calibration import Calibration
     from NatureLM.models import NatureLM
 
 logger = logging.getLogger("NatureLM.infer")
@@ -148,6 +150,8 @@ class Engine:
     time_expansion : float
         Factor by which recordings are slowed before the model hears them. Lengths of windows and hops are
         those of the slowed sound; times in events are those of the recording.
+    calibration : Calibration or None
+        Gives each detection its probability; one of another model or of other windows is refused.
     decoders : int
         Threads that decode and resample ahead. They change no answer.
 
@@ -173,10 +177,15 @@ class Engine:
         batch_size: int = 16,
         silence_db: float | None = None,
         time_expansion: float = 1.0,
+        calibration: Calibration | None = None,
         decoders: int = DECODERS,
     ) -> None:
         check_window(model, window_length_seconds, hop_length_seconds)
         check_settings(model, settings)
+        if calibration is not None:
+            calibration.check(
+                model.config.name, model_fingerprint(model), window_length_seconds, time_expansion
+            )
         self.model = model
         self.settings = settings
         self.window_length_seconds = window_length_seconds
@@ -185,6 +194,7 @@ class Engine:
         self.batch_size = batch_size
         self.silence_db = silence_db
         self.time_expansion = time_expansion
+        self.calibration = calibration
         self.decoders = decoders
         self.workers: Workers | None = None
         self._began = 0.0
@@ -288,8 +298,13 @@ class Engine:
             recorded_at=None if recorded_at is None else window_time(recorded_at, start_seconds),
             site=heard.metadata.site,
             silent=heard.silent,
-            detections=[] if answer is None else list(answer.detections),
+            detections=[] if answer is None else [self._calibrated(each) for each in answer.detections],
         )
+
+    def _calibrated(self, detection: Detection) -> Detection:
+        if self.calibration is None:
+            return detection
+        return replace(detection, probability=self.calibration.probability(detection))
 
     def _decode(self, index: int, recording: Recording) -> Generator[_Decoded, None, None]:
         try:

@@ -355,7 +355,10 @@ class RunFiles:
         lasting = {key: value for key, value in record.items() if key not in ONLY_IN_RECORD}
         written = {}
         try:
-            written = write_unfinished(self._rows, self.outputs, lasting, self.outputs.formats, WRITING)
+            written = write_unfinished(
+                *(self._rows, self.outputs, lasting, self.outputs.formats, WRITING),
+                calibrated="calibration" in self.parameters,
+            )
             if self.failures:
                 written[beside(failures, WRITING)] = failures
                 with closing(JsonlWriter(beside(failures, WRITING))) as writer:

@@ -21,7 +21,7 @@ from NatureLM.infer.engine import Engine, Event, Recording
 from NatureLM.infer.run import Observer, RunRequest, Summary, run_inference
 from NatureLM.infer.settings import read_configuration, requested
 from NatureLM.infer.streaming import answers_of, recordings_error, stream_answers
-from NatureLM.infer.writers import COLUMNS, LONG_COLUMNS, long_rows
+from NatureLM.infer.writers import COLUMNS, long_columns, long_rows
 
 if TYPE_CHECKING:
     import pandas
@@ -53,6 +53,8 @@ class Pipeline:
         windows and hops are those of the slowed sound, times in answers those of the recording.
     silence_db : float, optional
         Level in dBFS below which windows are answered "None" without the model.
+    calibration : path, optional
+        File of ``naturelm calibrate``; detections then have a ``probability``.
     num_beams, max_new_tokens, min_evidence, max_species, merging_alpha : optional
         As in :class:`~NatureLM.models.answering.AnswerSettings`; the configuration's unless given.
     overrides : sequence of str
@@ -84,6 +86,7 @@ class Pipeline:
         channel: Channel | None = None,
         time_expansion: float | None = None,
         silence_db: float | None = None,
+        calibration: str | os.PathLike[str] | None = None,
         num_beams: int | None = None,
         max_new_tokens: int | None = None,
         min_evidence: float | None = None,
@@ -104,6 +107,7 @@ class Pipeline:
             "channel": channel,
             "time_expansion": time_expansion,
             "silence_db": silence_db,
+            "calibration": None if calibration is None else os.fspath(calibration),
         }
         options |= {f"generation.{name}": value for name, value in typed.items()}
         configuration = read_configuration(cfg_path, overrides, options)
@@ -120,6 +124,7 @@ class Pipeline:
         self.channel: Channel = engine.channel
         self.time_expansion = engine.time_expansion
         self.silence_db = engine.silence_db
+        self.calibration = engine.calibration
         self.window_length_seconds = engine.window_length_seconds
         self.hop_length_seconds = engine.hop_length_seconds
 
@@ -261,7 +266,9 @@ class Pipeline:
         )
         rows = (answer.as_row() for answer in answers)
         if long:
-            return pandas.DataFrame(long_rows(rows, merge=merge_consecutive), columns=LONG_COLUMNS)
+            return pandas.DataFrame(
+                long_rows(rows, merge=merge_consecutive), columns=long_columns(self.calibration is not None)
+            )
         return pandas.DataFrame(rows, columns=COLUMNS)
 
     def write(
@@ -409,6 +416,7 @@ class Pipeline:
             batch_size=self.batch_size,
             silence_db=self.silence_db,
             time_expansion=self.time_expansion,
+            calibration=self.calibration,
         )
 
     def _recordings(

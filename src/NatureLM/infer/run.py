@@ -378,6 +378,18 @@ def _parameters(
 ) -> dict[str, Any]:
     """Return what a run is: everything that can change an answer, and what it was about."""
     model: NatureLM = engine.model
+    calibration = engine.calibration
+    # Only where there is one, so that journals of earlier versions are gone on with.
+    calibrated = (
+        {}
+        if calibration is None
+        else {
+            "calibration": {
+                "file": request.configuration.config.calibration,
+                "fingerprint": calibration.fingerprint,
+            }
+        }
+    )
     return {
         "version": __version__,
         "model": {
@@ -394,6 +406,7 @@ def _parameters(
         "silence_db": engine.silence_db,
         "time_expansion": engine.time_expansion,
         "settings": asdict(engine.settings),
+        **calibrated,
     }
 
 

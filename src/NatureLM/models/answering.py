@@ -15,11 +15,14 @@ class Detection:
         Names of the species (``scientific_name`` is empty for sounds that are no animal's).
     score : float or None
         Evidence in [0, 1]: the encoder's own score for the bundled model, None where a model has none.
+    probability : float or None
+        Probability that the species is there, by a calibration; None without one.
     """
 
     common_name: str
     scientific_name: str
     score: float | None
+    probability: float | None = None
 
 
 @dataclass(frozen=True)

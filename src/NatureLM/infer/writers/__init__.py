@@ -6,7 +6,7 @@ During a run each row is written to a jsonl file; every other format is made of 
 from NatureLM.infer.writers.export import put_in_place, remove, write_tables, write_unfinished
 from NatureLM.infer.writers.formats import FORMATS, JSONL, Format, Outputs, choose_outputs
 from NatureLM.infer.writers.jsonl import JsonlWriter, Writer, read_rows
-from NatureLM.infer.writers.rows import COLUMNS, LONG_COLUMNS, annotation_rows, long_rows
+from NatureLM.infer.writers.rows import COLUMNS, LONG_COLUMNS, annotation_rows, long_columns, long_rows
 
 __all__ = [
     "COLUMNS",
@@ -19,6 +19,7 @@ __all__ = [
     "Writer",
     "annotation_rows",
     "choose_outputs",
+    "long_columns",
     "long_rows",
     "put_in_place",
     "read_rows",

@@ -17,7 +17,14 @@ from NatureLM.infer.writers.annotations import AudacityWriter, RavenWriter
 from NatureLM.infer.writers.formats import JSONL, Contents, Format, Outputs, choose_outputs
 from NatureLM.infer.writers.jsonl import JsonlWriter, read_rows
 from NatureLM.infer.writers.places import common_folder
-from NatureLM.infer.writers.rows import COLUMNS, LONG_COLUMNS, annotation_rows, long_rows
+from NatureLM.infer.writers.rows import (
+    COLUMNS,
+    PROBABILITY,
+    annotation_rows,
+    long_columns,
+    long_rows,
+    species_columns,
+)
 
 Rows = str | os.PathLike[str] | Iterable[Answer | Mapping[str, Any]]
 
@@ -94,6 +101,8 @@ def write_unfinished(
     parameters: Mapping[str, Any],
     formats: Sequence[Format],
     ending: str,
+    *,
+    calibrated: bool = False,
 ) -> dict[Path, Path]:
     """Write ``formats`` under temporary names; return each temporary name with its final one.
 
@@ -107,6 +116,8 @@ def write_unfinished(
     formats : sequence of Format
     ending : str
         What temporary names have behind the final ones.
+    calibrated : bool
+        Whether detections have a probability.
 
     Raises
     ------
@@ -123,8 +134,13 @@ def write_unfinished(
             written[unfinished] = final
             if root is None and each.rows == "annotations":
                 root = common_folder(row["audio_path"] for row in rows())
-            columns = LONG_COLUMNS if outputs.long else COLUMNS
-            writer = each.open(unfinished, Contents(columns, dict(parameters), root or ""))
+            contents = Contents(
+                columns=long_columns(calibrated) if outputs.long else COLUMNS,
+                species_columns=species_columns(calibrated),
+                parameters=dict(parameters),
+                root=root or "",
+            )
+            writer = each.open(unfinished, contents)
             with closing(writer):
                 for row in _rows_for(each, outputs, rows()):
                     writer.write(row)
@@ -162,8 +178,16 @@ def remove(path: Path) -> None:
 
 def _write_all(source: Path, outputs: Outputs, parameters: Mapping[str, Any]) -> list[Path]:
     outputs.main.absolute().parent.mkdir(parents=True, exist_ok=True)
+    calibrated = "calibration" in parameters or any(
+        PROBABILITY in detection for row in read_rows(source) for detection in row.get("detections") or ()
+    )
     unfinished = write_unfinished(
-        lambda: read_rows(source), outputs, parameters, outputs.formats, f".{os.getpid()}.writing"
+        lambda: read_rows(source),
+        outputs,
+        parameters,
+        outputs.formats,
+        f".{os.getpid()}.writing",
+        calibrated=calibrated,
     )
     for path, final in unfinished.items():
         put_in_place(path, final)

@@ -19,6 +19,7 @@ from NatureLM.infer.writers.annotations import (
     RavenWriter,
 )
 from NatureLM.infer.writers.jsonl import JsonlWriter, Writer
+from NatureLM.infer.writers.rows import SPECIES_COLUMNS
 from NatureLM.infer.writers.tables import CsvWriter, ParquetWriter
 
 
@@ -30,6 +31,8 @@ class Contents:
     ----------
     columns : sequence of str
         Of a table.
+    species_columns : sequence of str
+        Of a detection in a table.
     parameters : mapping
         Of the run.
     root : str
@@ -37,6 +40,7 @@ class Contents:
     """
 
     columns: Sequence[str] = ()
+    species_columns: Sequence[str] = SPECIES_COLUMNS
     parameters: dict[str, Any] = field(default_factory=dict)
     root: str = ""
 
@@ -69,7 +73,12 @@ class Format:
 _ALL = (
     Format("jsonl", ".jsonl", "answers", lambda path, _: JsonlWriter(path)),
     Format("csv", ".csv", "table", lambda path, of: CsvWriter(path, of.columns)),
-    Format("parquet", ".parquet", "table", lambda path, of: ParquetWriter(path, of.columns, of.parameters)),
+    Format(
+        "parquet",
+        ".parquet",
+        "table",
+        lambda path, of: ParquetWriter(path, of.columns, of.parameters, of.species_columns),
+    ),
     Format("raven", ".raven", "annotations", lambda path, of: RavenWriter(path, of.root), is_folder=True),
     Format("raven-combined", ".selections.txt", "annotations", lambda path, _: RavenCombinedWriter(path)),
     Format(

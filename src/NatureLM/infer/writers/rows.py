@@ -24,8 +24,21 @@ SPECIES_COLUMNS = ("common_name", "scientific_name", "score")
 LONG_COLUMNS = (*(name for name in COLUMNS if name != "detections"), *SPECIES_COLUMNS)
 """Columns of a row per species and window."""
 
+PROBABILITY = "probability"
+"""What species have beside that where a calibration was given."""
+
 TOUCHING_SECONDS = 1e-3
 """Windows at most this far apart follow one another."""
+
+
+def species_columns(calibrated: bool) -> tuple[str, ...]:
+    """Return what a detection is made of."""
+    return (*SPECIES_COLUMNS, PROBABILITY) if calibrated else SPECIES_COLUMNS
+
+
+def long_columns(calibrated: bool) -> tuple[str, ...]:
+    """Return the columns of a row per species and window."""
+    return (*LONG_COLUMNS, PROBABILITY) if calibrated else LONG_COLUMNS
 
 
 def long_rows(rows: Iterable[Row], *, merge: bool = False) -> Iterator[dict[str, Any]]:
@@ -64,7 +77,8 @@ def _by_species(row: Row) -> Iterator[dict[str, Any]]:
     shared = {name: row.get(name) for name in LONG_COLUMNS if name not in SPECIES_COLUMNS}
     detections: list[dict[str, Any]] = row.get("detections") or [{}]
     for detection in detections:
-        yield shared | {name: detection.get(name) for name in SPECIES_COLUMNS}
+        calibrated = PROBABILITY in detection
+        yield shared | {name: detection.get(name) for name in species_columns(calibrated)}
 
 
 def _merged(rows: Iterable[dict[str, Any]]) -> Iterator[dict[str, Any]]:

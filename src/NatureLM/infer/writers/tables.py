@@ -12,7 +12,7 @@ from NatureLM.infer.writers.rows import SPECIES_COLUMNS, as_utf8
 
 ROWS_PER_GROUP = 10_000
 METADATA_KEY = "naturelm_run"
-NUMBERS = ("start_seconds", "end_seconds", "confidence", "mean_logprob", "score")
+NUMBERS = ("start_seconds", "end_seconds", "confidence", "mean_logprob", "score", "probability")
 
 
 class CsvWriter:
@@ -70,14 +70,22 @@ class ParquetWriter:
         Keys of the rows.
     parameters : mapping
         The run's parameters; they lie as JSON in the file's metadata, under ``naturelm_run``.
+    species_columns : sequence of str
+        Keys of the detections in a row.
     """
 
-    def __init__(self, path: Path, columns: Sequence[str], parameters: Mapping[str, Any]) -> None:
+    def __init__(
+        self,
+        path: Path,
+        columns: Sequence[str],
+        parameters: Mapping[str, Any],
+        species_columns: Sequence[str] = SPECIES_COLUMNS,
+    ) -> None:
         import pyarrow
         import pyarrow.parquet
 
         species = pyarrow.struct(
-            [(name, pyarrow.float64() if name == "score" else pyarrow.string()) for name in SPECIES_COLUMNS]
+            [(name, pyarrow.float64() if name in NUMBERS else pyarrow.string()) for name in species_columns]
         )
         types = dict.fromkeys(NUMBERS, pyarrow.float64())
         types |= {"silent": pyarrow.bool_(), "detections": pyarrow.list_(species)}
