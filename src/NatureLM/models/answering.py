@@ -123,10 +123,10 @@ class ModelAnswer:
 
 
 def asks_for_focal(query: str) -> bool:
-    """Return whether candidates compete for the answer: the question has the word *focal*, as published ones do.
+    """Return whether candidates compete for the answer: the question has the word *focal*.
 
-    Other questions may have several answers, or none, so that each candidate is scored by itself. The rule is
-    one word, for users to foresee.
+    The published prompts for one species have it. Other questions may have several answers, so that each
+    candidate is scored by itself.
 
     Examples
     --------

@@ -329,9 +329,7 @@ class NatureLM(PreTrainedModel, GenerationMixin):
         ]
         contexts = [
             self.adapter.context(heard, texts, settings, named)
-            for heard, texts, named in zip(
-                windows, conversations, lists or [[]] * len(windows), strict=True
-            )
+            for heard, texts, named in zip(windows, conversations, lists or [[]] * len(windows), strict=True)
         ]
         embeds, mask = self.embed_prompts(conversations, contexts)
         longest = self.config.text_config.max_position_embeddings

@@ -98,7 +98,7 @@ def pooled_logits(logits: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
 
 
 def restricted(logits: npt.NDArray[np.float32], classes: npt.NDArray[np.int64]) -> npt.NDArray[np.float32]:
-    """Return logits [segments, classes] in which only ``classes`` are left; the others are at minus infinity."""
+    """Return logits [segments, classes] with all but ``classes`` at minus infinity."""
     left = np.full_like(logits, -np.inf)
     left[:, classes] = logits[:, classes]
     return left

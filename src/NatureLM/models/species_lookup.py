@@ -1,4 +1,4 @@
-"""Classes by the names that people's lists have: common, scientific, BirdNET's labels, eBird's codes and names.
+"""Classes by the names in people's lists: common, scientific, BirdNET's labels, eBird's names and codes.
 
 Standard library only (``nearest`` imports rapidfuzz when it is called).
 """
@@ -42,7 +42,7 @@ class SpeciesLookup:
         self.ebird_table = ebird_table
 
     def find(self, name: str) -> Species | None:
-        """Return the class with this name, label or code; case, accents, apostrophes and hyphens do not count.
+        """Return the class with this name, label or code; case, accents, hyphens and apostrophes are one.
 
         Parameters
         ----------

@@ -3,8 +3,8 @@
     python -m NatureLM.training.ebird_names
 
 The table is kept in the repository. BirdNET's names are those of eBird's checklist of 2021. A species keeps
-its code when it is renamed, so the code leads to its names in the checklists up to 2024; of a species that was
-split, these are the names of the part that kept the code. Needs ``pip install birdnames``.
+its code when it is renamed, so the code leads to its names in the checklists up to 2024; of a species that
+was split, these are the names of the part that kept the code. Needs ``pip install birdnames``.
 """
 
 from __future__ import annotations

@@ -197,9 +197,7 @@ class SpeciesTokensAdapter(Adapter):
         windows = [np.asarray(window, dtype=np.float32) for window in features]
         allowed = [self.candidates.classes(one) for one in candidates]
         if allowed:
-            windows = [
-                restricted(window, one.classes) for window, one in zip(windows, allowed, strict=True)
-            ]
+            windows = [restricted(window, one.classes) for window, one in zip(windows, allowed, strict=True)]
         chosen = [choose_classes(window, self.table, spoken_of, settings) for window in windows]
         pooled = [pooled_logits(window) for window in windows]
         marks = [[self._mark(concept, pooled, chosen, settings) for concept in found] for found in concepts]

@@ -16,8 +16,6 @@ nothing anywhere (at most 0.005 over a grid of the globe), so their range is not
 
 from __future__ import annotations
 
-from datetime import date
-
 import numpy as np
 import torch
 from torch import Tensor
@@ -28,26 +26,13 @@ from NatureLM.models.encoders.encoder_files import find_range_model
 from NatureLM.models.encoders.tflite_weights import Graph, read_graph
 
 WEEKS = 48
-"""Four to a month."""
-
-WHOLE_YEAR = -1
+"""Four to a month; any other number stands for the whole year."""
 
 _CONVERT = "BirdNET/MNET_CONVERT"
 _LAYERS = (
     *(f"BirdNET/MNET_BLOCK_{number}_DENSE_1" for number in (1, 2, 3)),
     "BirdNET/MNET_CLASS_ACTIVATIONS",
 )
-
-
-def week_of(day: date) -> int:
-    """Return BirdNET's week, 1 to 48: four to a month, from its days 1, 8, 15 and 22.
-
-    Examples
-    --------
-    >>> week_of(date(2024, 5, 17)), week_of(date(2024, 12, 31))
-    (19, 48)
-    """
-    return 4 * (day.month - 1) + min((day.day - 1) // 7, 3) + 1
 
 
 class RangeModel(FrozenModule):
@@ -111,10 +96,11 @@ class RangeModel(FrozenModule):
         ]
         values = torch.cat(waves, dim=1)
         for place in range(len(_LAYERS)):
-            values = functional.linear(values, getattr(self, f"weight_{place}"), getattr(self, f"bias_{place}"))
+            values = functional.linear(
+                values, getattr(self, f"weight_{place}"), getattr(self, f"bias_{place}")
+            )
             values = values.relu() if place + 1 < len(_LAYERS) else values.sigmoid()
         return values
 
     def _waves(self, scaled: Tensor) -> Tensor:
         return torch.sin(scaled[:, None] * self.turn + self.phases) * self.amplitude
-
