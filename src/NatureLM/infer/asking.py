@@ -24,7 +24,7 @@ def ask(
     most: int,
     waveforms: Sequence[npt.NDArray[np.float32]],
     asked: Sequence[Sequence[str]],
-    candidates: Sequence[Candidates | None],
+    candidates: Sequence[Candidates | None] = (),
 ) -> list[list[ModelAnswer]]:
     """Answer the questions about each window.
 
@@ -39,7 +39,7 @@ def ask(
     asked : sequence of sequences of str
         For each window its queries.
     candidates : sequence of Candidates or None
-        For each window what may be named of it; None for all restricts nothing.
+        For each window what may be named of it; None for all, or none at all, restricts nothing.
 
     Returns
     -------
@@ -49,7 +49,7 @@ def ask(
     features = model.encode_audio(waveforms) if waveforms else []
     answered: dict[tuple[int, int], ModelAnswer] = {}
     for call in calls(asked, most):
-        named = [one for row, _ in call if (one := candidates[row]) is not None]
+        named = [one for row, _ in call if candidates and (one := candidates[row]) is not None]
         answers = model.answer(
             [features[row] for row, _ in call],
             [asked[row][turn] for row, turn in call],

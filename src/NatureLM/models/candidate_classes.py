@@ -57,7 +57,7 @@ class CandidateFinder:
         return {label: self.lookup.nearest(label).common_name for label in unknown}
 
     def classes(self, candidates: Candidates) -> CandidateClasses:
-        """Return the classes of candidates; unknown labels mean none, and later labels of a class are dropped."""
+        """Return the classes of candidates; unknown labels mean none, the first label of a class stays."""
         if candidates not in self._kept:
             if len(self._kept) >= LISTS_KEPT:
                 self._kept.clear()

@@ -74,15 +74,16 @@ class SpeciesRange:
         probabilities = self._model(torch.tensor([[latitude, longitude, float(week)]]))[0].tolist()
         birds = [
             Expected(species, probability)
-            for species, probability in zip(self.table, probabilities, strict=True)
+            for species, probability in zip(self.table, probabilities, strict=False)
             if species.kind == "bird" and probability >= threshold
         ]
         return sorted(birds, key=lambda one: -one.probability)
 
     @property
     def without_range(self) -> list[Species]:
-        """The classes whose ranges are not known: all that are no birds."""
-        return [species for species in self.table if species.kind != "bird"]
+        """The classes whose ranges are not known: all that are no birds, or no class of BirdNET's."""
+        known = self._model.classes
+        return [species for species in self.table if species.kind != "bird" or species.class_index >= known]
 
 
 @lru_cache(maxsize=1)

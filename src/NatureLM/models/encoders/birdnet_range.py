@@ -36,7 +36,12 @@ _LAYERS = (
 
 
 class RangeModel(FrozenModule):
-    """Probabilities that eBird's observers report each class at a place in a week.
+    """Probability of each class of the encoder at a place in a week.
+
+    Attributes
+    ----------
+    classes : int
+        Number of classes, in the encoder's order.
 
     Examples
     --------
@@ -71,6 +76,7 @@ class RangeModel(FrozenModule):
         for place, layer in enumerate(_LAYERS):
             self.hold(f"weight_{place}", constant(f"{layer}/MatMul"))
             self.hold(f"bias_{place}", constant(f"{layer}/BiasAdd/ReadVariableOp"))
+        self.classes = len(constant(f"{_LAYERS[-1]}/MatMul"))
         self.eval()
 
     @classmethod
