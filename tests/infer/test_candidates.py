@@ -66,7 +66,7 @@ def test_run_is_told_by_its_candidates(model: NatureLM, tmp_path: Path) -> None:
     assert parameters["candidates"] == {"names": ["Coal Tit", "Great Tit"], "top_k": 1}
     assert parameters["settings"]["min_confidence"] == 1.0
     for other in ({}, {"candidates": "Great Tit"}, ITHACA):
-        with pytest.raises(ConfigError, match="other parameters|exists already"):
+        with pytest.raises(ConfigError, match=r"other parameters|exists already"):
             Pipeline(model, **other).write(MIXED, FOCAL, target, formats="jsonl,csv")  # type: ignore[arg-type]
 
 
