@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -14,6 +15,7 @@ from rapidfuzz import fuzz
 from NatureLM.errors import ConfigError
 
 __all__ = [
+    "CandidatesConfig",
     "Device",
     "GenerationConfig",
     "InferenceConfig",
@@ -59,6 +61,8 @@ class GenerationConfig(Section):
         Floor in [0, 1] on the encoder's evidence; below it a species is not named (bundled model).
     max_species : int or None
         At most this many species per window, strongest first (bundled model).
+    min_confidence : float or None
+        Confidence in [0, 1] below which an answer is withheld.
     length_penalty, repetition_penalty, temperature, top_p, seed : float or int or None
         As in :class:`~NatureLM.models.answering.AnswerSettings`.
     merging_alpha : float or None
@@ -69,12 +73,51 @@ class GenerationConfig(Section):
     max_new_tokens: int | None = Field(default=None, ge=1)
     min_evidence: float | None = Field(default=None, ge=0.0, le=1.0)
     max_species: int | None = Field(default=None, ge=0)
+    min_confidence: float | None = Field(default=None, ge=0.0, le=1.0)
     length_penalty: float | None = None
     repetition_penalty: float | None = Field(default=None, gt=0.0)
     temperature: float | None = Field(default=None, ge=0.0)
     top_p: float | None = Field(default=None, gt=0.0, le=1.0)
     seed: int | None = Field(default=None, ge=0)
     merging_alpha: float | None = Field(default=None, ge=0.0, le=1.0)
+
+
+class CandidatesConfig(Section):
+    """What answers are restricted to: a list, or what to expect at a place in a week.
+
+    Attributes
+    ----------
+    names : str, list of str or None
+        A file with a name a line, or names with commas between; a list holds the names as they are.
+    ignore_unknown : bool
+        Whether names that the model does not know are left out with a warning, instead of being an error.
+    top_k : int or None
+        At most this many scores come with an answer, the best; None gives all.
+    latitude, longitude : float or None
+        A place in degrees (bundled model only).
+    week : int or None
+        1 to 48, four a month; -1 for the whole year. None takes each recording's own date.
+    date : date or None
+        A day in place of a week.
+    range_threshold : float
+        Probability in [0, 1] from which the range model expects a species.
+    """
+
+    names: str | list[str] | None = None
+    ignore_unknown: bool = False
+    top_k: int | None = Field(default=None, ge=1)
+    latitude: float | None = Field(default=None, ge=-90.0, le=90.0)
+    longitude: float | None = Field(default=None, ge=-180.0, le=180.0)
+    week: int | None = None
+    date: datetime.date | None = None
+    range_threshold: float = Field(default=0.03, ge=0.0, le=1.0)
+
+    @field_validator("week")
+    @classmethod
+    def _check_week(cls, value: int | None) -> int | None:
+        if value is None or value == -1 or 1 <= value <= 48:
+            return value
+        raise ValueError(f"week {value}: expected 1 to 48, four a month, or -1 for the whole year.")
 
 
 class InferenceConfig(Section):
@@ -109,6 +152,8 @@ class InferenceConfig(Section):
         File of ``naturelm calibrate`` that gives each detection its probability.
     generation : GenerationConfig
         How answers are generated.
+    candidates : CandidatesConfig
+        What they are restricted to.
     """
 
     model: str = "bundled"
@@ -123,6 +168,7 @@ class InferenceConfig(Section):
     batch_size: int = Field(default=16, ge=1)
     calibration: str | None = None
     generation: GenerationConfig = Field(default_factory=GenerationConfig)
+    candidates: CandidatesConfig = Field(default_factory=CandidatesConfig)
 
     @field_validator("channel", mode="before")
     @classmethod

@@ -30,6 +30,7 @@ def test_version(capsys: pytest.CaptureFixture[str]) -> None:
         (["infer", "--help"], "--window-length-seconds 10.0 --hop-length-seconds 10.0"),
         (["train", "--help"], "naturelm train --cfg-path configs/train_bundled.yml"),
         (["setup", "--help"], "naturelm setup"),
+        (["species", "--help"], "naturelm species --latitude 42.5 --longitude -76.5 --week 20"),
     ],
 )
 def test_help_shows_examples(arguments: list[str], example: str, capsys: pytest.CaptureFixture[str]) -> None:

@@ -34,13 +34,21 @@ def test_row_has_the_documented_columns_in_order() -> None:
         "recorded_at",
         "site",
         "silent",
+        "withheld",
         "detections",
+        "scores",
     ]
     assert (row["confidence"], row["mean_logprob"]) == (0.987654, -0.0125)
     assert row["detections"] == [
         {"common_name": "Green Treefrog", "scientific_name": "Dryophytes cinereus", "score": 0.876543}
     ]
     assert row["recorded_at"] is None and row["site"] is None
+    assert row["withheld"] is None and row["scores"] is None
+
+
+def test_scores_of_candidates_keep_their_order() -> None:
+    row = replace(an_answer(), scores={"Great Tit": 0.12345678, "Coal Tit": 2e-9}).as_row()
+    assert list(row["scores"].items()) == [("Great Tit", 0.123457), ("Coal Tit", 0.0)]
 
 
 def test_silent_window_has_no_scores() -> None:

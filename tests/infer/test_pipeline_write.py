@@ -108,7 +108,7 @@ def test_every_option_of_the_command_line_has_its_counterpart() -> None:
         for name, inner in typer.main.get_command(app).commands.items()
         if name == "infer"  # type: ignore[attr-defined]
     )
-    options = {name for each in command.params for name in each.opts if name.startswith("--")} - {"--help"}
+    options = {each.opts[0] for each in command.params if each.opts[0].startswith("--")} - {"--help"}
     rows = re.findall(
         r"^\| `(--[a-z-]+|KEY=VALUE)[^|]*\|([^|]*)\|", (ROOT / "docs/python.md").read_text(), re.M
     )

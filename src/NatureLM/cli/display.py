@@ -143,6 +143,8 @@ def _evidence(answer: Answer) -> str:
         f"{found.common_name} {found.score:.2f}" for found in answer.detections if found.score is not None
     ]
     evidence = f"; evidence: {', '.join(scored)}" if scored else ""
+    if answer.withheld is not None:
+        evidence = f"; withheld: {answer.withheld}"
     return f"confidence {answer.confidence:.2f}{evidence}"
 
 

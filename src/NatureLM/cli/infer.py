@@ -10,6 +10,8 @@ from typing import Annotated, Optional
 
 import typer
 
+from NatureLM.cli import places
+
 EXAMPLES = """\b
 Examples:
   naturelm infer --audio-path assets --query "What is the common name for the focal species in the audio?"
@@ -19,6 +21,8 @@ Examples:
       --window-length-seconds 10.0 --hop-length-seconds 10.0
   naturelm infer --audio-path long.wav --min-evidence 0.5 generation.max_species=3 \\
       --query "What are the common names for the species in the audio, if any?"
+  naturelm infer --audio-path card1 --query "Species?" --candidates species.txt --top-k 5
+  naturelm infer --audio-path card1 --query "Species?" --latitude 42.5 --longitude -76.5
 """
 
 
@@ -166,6 +170,37 @@ def infer(
         Optional[int],
         typer.Option(metavar="N", min=0, help="Most species named per window (bundled model: 6)."),
     ] = None,
+    min_confidence: Annotated[
+        Optional[float],
+        typer.Option(
+            metavar="0-1",
+            min=0.0,
+            max=1.0,
+            help="Confidence below which an answer is withheld: its row says None, with the answer itself "
+            "under withheld.",
+        ),
+    ] = None,
+    candidates: Annotated[
+        Optional[str],
+        typer.Option(
+            metavar="NAMES",
+            help="What answers may name: a file with a name a line, or names with commas between (common, "
+            "scientific or eBird names and codes, BirdNET's labels). Rows get a score for each.",
+        ),
+    ] = None,
+    ignore_unknown: Annotated[
+        Optional[bool],
+        typer.Option("--ignore-unknown", help="Leave out candidates that the model does not know."),
+    ] = None,
+    top_k: Annotated[
+        Optional[int],
+        typer.Option(metavar="N", min=1, help="Most scores in a row, the best.  [default: all candidates]"),
+    ] = None,
+    latitude: places.Latitude = None,
+    longitude: places.Longitude = None,
+    week: places.Week = None,
+    date: places.Date = None,
+    range_threshold: places.RangeThreshold = None,
     merging_alpha: Annotated[
         Optional[float],
         typer.Option(
@@ -226,9 +261,18 @@ def infer(
         "calibration": None if calibration is None else str(calibration),
         "generation.min_evidence": min_evidence,
         "generation.max_species": max_species,
+        "generation.min_confidence": min_confidence,
         "generation.merging_alpha": merging_alpha,
         "generation.max_new_tokens": max_new_tokens,
         "generation.num_beams": num_beams,
+        "candidates.names": candidates,
+        "candidates.ignore_unknown": ignore_unknown,
+        "candidates.top_k": top_k,
+        "candidates.latitude": latitude,
+        "candidates.longitude": longitude,
+        "candidates.week": week,
+        "candidates.date": date,
+        "candidates.range_threshold": range_threshold,
     }
     configuration = read_configuration(cfg_path, overrides, options)
     fallback = configuration.config.fallback

@@ -39,8 +39,13 @@ class Answer:
         Place of recording as the recorder calls it, if known.
     silent : bool
         Whether the window lies below the level of silence asked for, so that the model was not asked.
+    withheld : str or None
+        The answer that the model gave, where its confidence is below the least one asked for; ``output`` is
+        then None, in words.
     detections : list of Detection
         The species that the answer names.
+    scores : dict of str to float, or None
+        How each candidate fares, best first; None where the answer is not restricted to candidates.
     """
 
     audio_path: str
@@ -55,7 +60,9 @@ class Answer:
     recorded_at: str | None = None
     site: str | None = None
     silent: bool = False
+    withheld: str | None = None
     detections: list[Detection] = field(default_factory=list)
+    scores: dict[str, float] | None = None
 
     def as_row(self) -> dict[str, Any]:
         """Return the row that goes into the results, columns in their order, scores to six decimals.
@@ -73,6 +80,8 @@ class Answer:
                 del detection["probability"]
             else:
                 detection["probability"] = round(detection["probability"], 6)
+        if row["scores"] is not None:
+            row["scores"] = {label: round(score, 6) for label, score in row["scores"].items()}
         return row
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from NatureLM.models.answering import AnswerSettings, ModelAnswer
+from NatureLM.models.answering import AnswerSettings, Candidates, ModelAnswer
 
 if TYPE_CHECKING:
     from NatureLM.models import NatureLM
@@ -24,6 +24,7 @@ def ask(
     most: int,
     waveforms: Sequence[npt.NDArray[np.float32]],
     asked: Sequence[Sequence[str]],
+    candidates: Sequence[Candidates | None] = (),
 ) -> list[list[ModelAnswer]]:
     """Answer the questions about each window.
 
@@ -37,6 +38,8 @@ def ask(
         As :meth:`NatureLM.encode_audio` takes them.
     asked : sequence of sequences of str
         For each window its queries.
+    candidates : sequence of Candidates or None
+        For each window what may be named of it; None for all, or none at all, restricts nothing.
 
     Returns
     -------
@@ -46,8 +49,12 @@ def ask(
     features = model.encode_audio(waveforms) if waveforms else []
     answered: dict[tuple[int, int], ModelAnswer] = {}
     for call in calls(asked, most):
+        named = [one for row, _ in call if candidates and (one := candidates[row]) is not None]
         answers = model.answer(
-            [features[row] for row, _ in call], [asked[row][turn] for row, turn in call], settings
+            [features[row] for row, _ in call],
+            [asked[row][turn] for row, turn in call],
+            settings,
+            candidates=named or None,
         )
         answered.update(zip(call, answers, strict=True))
     return [[answered[row, turn] for turn in range(len(queries))] for row, queries in enumerate(asked)]

@@ -6,6 +6,7 @@ import logging
 from typing import TYPE_CHECKING
 
 from NatureLM.calibration import read_calibration
+from NatureLM.infer.candidates import candidate_source, read_candidates
 from NatureLM.infer.engine import Engine
 from NatureLM.infer.notice import show_licence_once
 from NatureLM.infer.settings import Configuration, answer_settings
@@ -25,11 +26,12 @@ def build_engine(configuration: Configuration, model: NatureLM | None = None) ->
     Raises
     ------
     ConfigError
-        A setting that the model cannot honour.
+        A setting that the model cannot honour, or a list of candidates that cannot be read.
     ModelUnavailableError, CheckpointError
         The model cannot be had or loaded.
     """
     config = configuration.config
+    names = read_candidates(config.candidates)  # before a model is loaded: that takes longer
     chosen = model is not None or config.model != configuration.written_for
     if model is None:
         from NatureLM.models.loading import load_model
@@ -50,6 +52,7 @@ def build_engine(configuration: Configuration, model: NatureLM | None = None) ->
         silence_db=config.silence_db,
         time_expansion=config.time_expansion,
         calibration=calibration,
+        candidates=candidate_source(config.candidates, names, model),
     )
     if chosen and config.generation not in layers:
         logger.warning(

@@ -13,7 +13,7 @@ import numpy.typing as npt
 from NatureLM.audio import Channel, display_path, stream_blocks
 from NatureLM.audio.windows import MIN_NEW_SECONDS
 from NatureLM.errors import ConfigError, RecordingError
-from NatureLM.models.answering import AnswerSettings, ModelAnswer, Turn
+from NatureLM.models.answering import AnswerSettings, Candidates, ModelAnswer, Turn
 
 if TYPE_CHECKING:
     from NatureLM.models import NatureLM
@@ -41,10 +41,17 @@ class Conversation:
     'Parus major'
     """
 
-    def __init__(self, model: NatureLM, features: Sequence[Any], settings: AnswerSettings) -> None:
+    def __init__(
+        self,
+        model: NatureLM,
+        features: Sequence[Any],
+        settings: AnswerSettings,
+        candidates: Sequence[Candidates] | None = None,
+    ) -> None:
         self.model = model
         self.features = list(features)
         self.settings = settings
+        self.candidates = candidates
         self.turns: list[Turn] = []
 
     def ask(self, query: str) -> ModelAnswer:
@@ -56,7 +63,8 @@ class Conversation:
             If the question is empty, or it or the conversation is longer than the model can read.
         """
         self.model.check_query(query, recordings=len(self.features))
-        (answer,) = self.model.answer([self.features], [query], self.settings, [self.turns])
+        named = None if self.candidates is None else [self.candidates]
+        (answer,) = self.model.answer([self.features], [query], self.settings, [self.turns], named)
         self.turns.append(Turn(query, answer.text))
         return answer
 

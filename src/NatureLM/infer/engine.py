@@ -36,9 +36,10 @@ from NatureLM.errors import ConfigError, RecordingError
 from NatureLM.infer.ahead import DecodeAhead
 from NatureLM.infer.answers import Answer, Failure
 from NatureLM.infer.asking import ask
+from NatureLM.infer.candidates import CandidateSource
 from NatureLM.infer.fingerprint import model_fingerprint
 from NatureLM.infer.workers import Answers, Workers
-from NatureLM.models.answering import AnswerSettings, Detection, ModelAnswer
+from NatureLM.models.answering import NOTHING_HEARD, AnswerSettings, Candidates, Detection, ModelAnswer
 
 if TYPE_CHECKING:
     from NatureLM.calibration import Calibration
@@ -55,10 +56,6 @@ DECODERS = min(4, os.cpu_count() or 1)
 
 BATCHES_AHEAD = 2
 """Batches of windows that are decoded ahead at most: 61 MB at 16 windows of 10 s and 48 kHz."""
-
-
-NOTHING_HEARD = "None"
-"""The answer about a silent window, in the word that models use."""
 
 
 @dataclass(frozen=True)
@@ -114,6 +111,7 @@ class _Heard:
     waveform: npt.NDArray[np.float32]
     metadata: RecorderMetadata
     silent: bool
+    candidates: Candidates | None
 
 
 @dataclass(frozen=True)
@@ -152,6 +150,8 @@ class Engine:
         those of the slowed sound; times in events are those of the recording.
     calibration : Calibration or None
         Gives each detection its probability; one of another model or of other windows is refused.
+    candidates : CandidateSource or None
+        What answers are restricted to; None restricts nothing.
     decoders : int
         Threads that decode and resample ahead. They change no answer.
 
@@ -178,6 +178,7 @@ class Engine:
         silence_db: float | None = None,
         time_expansion: float = 1.0,
         calibration: Calibration | None = None,
+        candidates: CandidateSource | None = None,
         decoders: int = DECODERS,
     ) -> None:
         check_window(model, window_length_seconds, hop_length_seconds)
@@ -195,6 +196,7 @@ class Engine:
         self.silence_db = silence_db
         self.time_expansion = time_expansion
         self.calibration = calibration
+        self.candidates = candidates
         self.decoders = decoders
         self.workers: Workers | None = None
         self._began = 0.0
@@ -264,10 +266,11 @@ class Engine:
         heard = [(index, item) for index, item in batch if isinstance(item, _Heard) and not item.silent]
         waveforms = [long_enough(item.waveform, self.model.config.sample_rate) for _, item in heard]
         queries = [recordings[index].queries for index, _ in heard]
+        named = [item.candidates for _, item in heard]
         if self.workers is not None and waveforms:
-            return self.workers.submit(waveforms, queries)
+            return self.workers.submit(waveforms, queries, named)
         answers: Future[Answers] = Future()
-        answers.set_result(ask(self.model, self.settings, self.batch_size, waveforms, queries))
+        answers.set_result(ask(self.model, self.settings, self.batch_size, waveforms, queries, named))
         return answers
 
     def _answer(
@@ -298,7 +301,9 @@ class Engine:
             recorded_at=None if recorded_at is None else window_time(recorded_at, start_seconds),
             site=heard.metadata.site,
             silent=heard.silent,
+            withheld=None if answer is None else answer.withheld,
             detections=[] if answer is None else [self._calibrated(each) for each in answer.detections],
+            scores=None if answer is None else answer.scores,
         )
 
     def _calibrated(self, detection: Detection) -> Detection:
@@ -332,19 +337,32 @@ class Engine:
             info = probe(recording.path)
             metadata = read_metadata(recording.path)
             windows = recording_windows(recording.path, rate, length, hop, self.channel, slower)
+            named = self._named(recording.name, metadata)
             return info, (
-                self._hear(window, channel, waveform, metadata) for window, channel, waveform in windows
+                self._hear(window, channel, waveform, metadata, named)
+                for window, channel, waveform in windows
             )
         assert recording.samples is not None and recording.sample_rate is not None
         info = _info(recording.name, recording.samples, recording.sample_rate)
         mixed = array_windows(recording.samples, recording.sample_rate, rate, length, hop, slower)
-        return info, (self._hear(window, "mix", waveform, RecorderMetadata()) for window, waveform in mixed)
+        unknown = RecorderMetadata()
+        named = self._named(recording.name, unknown)
+        return info, (self._hear(window, "mix", waveform, unknown, named) for window, waveform in mixed)
+
+    def _named(self, name: str, metadata: RecorderMetadata) -> Candidates | None:
+        """Return what may be named of a recording."""
+        return None if self.candidates is None else self.candidates.of(name, metadata.recorded_at)
 
     def _hear(
-        self, window: Window, channel: str, waveform: npt.NDArray[np.float32], metadata: RecorderMetadata
+        self,
+        window: Window,
+        channel: str,
+        waveform: npt.NDArray[np.float32],
+        metadata: RecorderMetadata,
+        candidates: Candidates | None,
     ) -> _Heard:
         silent = self.silence_db is not None and level_dbfs(waveform) < self.silence_db
-        return _Heard(window, channel, waveform, metadata, silent)
+        return _Heard(window, channel, waveform, metadata, silent, candidates)
 
 
 def check_window(model: NatureLM, window_length_seconds: float, hop_length_seconds: float) -> None:

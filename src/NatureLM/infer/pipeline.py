@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import logging
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -10,12 +11,13 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from NatureLM.audio import Channel
+from NatureLM.audio import Channel, read_metadata
 from NatureLM.config import typed_values
 from NatureLM.errors import ConfigError
 from NatureLM.infer.answers import Answer, Failure, recording_text
 from NatureLM.infer.audios import Audio, as_list, recordings_of
 from NatureLM.infer.building import build_engine
+from NatureLM.infer.candidate_lists import Names
 from NatureLM.infer.conversation import Conversation, part_of_recording
 from NatureLM.infer.engine import Engine, Event, Recording
 from NatureLM.infer.run import Observer, RunRequest, Summary, run_inference
@@ -55,8 +57,12 @@ class Pipeline:
         Level in dBFS below which windows are answered "None" without the model.
     calibration : path, optional
         File of ``naturelm calibrate``; detections then have a ``probability``.
-    num_beams, max_new_tokens, min_evidence, max_species, merging_alpha : optional
+    num_beams, max_new_tokens, min_evidence, max_species, min_confidence, merging_alpha : optional
         As in :class:`~NatureLM.models.answering.AnswerSettings`; the configuration's unless given.
+    candidates : str, path or sequence of str, optional
+        What answers may name: a file with a name a line, names with commas between, or the names themselves.
+    latitude, longitude, week, date, range_threshold, ignore_unknown, top_k : optional
+        As in :class:`~NatureLM.config.CandidatesConfig`.
     overrides : sequence of str
         Any other setting of the configuration, as on the command line: ``"generation.temperature=0.5"``.
 
@@ -91,7 +97,16 @@ class Pipeline:
         max_new_tokens: int | None = None,
         min_evidence: float | None = None,
         max_species: int | None = None,
+        min_confidence: float | None = None,
         merging_alpha: float | None = None,
+        candidates: Names | None = None,
+        ignore_unknown: bool | None = None,
+        top_k: int | None = None,
+        latitude: float | None = None,
+        longitude: float | None = None,
+        week: int | None = None,
+        date: str | datetime.date | None = None,
+        range_threshold: float | None = None,
         overrides: Sequence[str] = (),
     ) -> None:
         typed: dict[str, Any] = {
@@ -99,6 +114,7 @@ class Pipeline:
             "max_new_tokens": max_new_tokens,
             "min_evidence": min_evidence,
             "max_species": max_species,
+            "min_confidence": min_confidence,
             "merging_alpha": merging_alpha,
         }
         options: dict[str, Any] = {
@@ -110,6 +126,16 @@ class Pipeline:
             "calibration": None if calibration is None else os.fspath(calibration),
         }
         options |= {f"generation.{name}": value for name, value in typed.items()}
+        options |= candidate_options(
+            candidates,
+            ignore_unknown=ignore_unknown,
+            top_k=top_k,
+            latitude=latitude,
+            longitude=longitude,
+            week=week,
+            date=date,
+            range_threshold=range_threshold,
+        )
         configuration = read_configuration(cfg_path, overrides, options)
         if model is not None:
             named: dict[str, Any] = {"model": requested(model)}
@@ -125,6 +151,7 @@ class Pipeline:
         self.time_expansion = engine.time_expansion
         self.silence_db = engine.silence_db
         self.calibration = engine.calibration
+        self.candidates = engine.candidates
         self.window_length_seconds = engine.window_length_seconds
         self.hop_length_seconds = engine.hop_length_seconds
 
@@ -399,7 +426,9 @@ class Pipeline:
                     f"{longest:g} s of them; start_seconds and end_seconds are for files."
                 )
             heard.append(windows[0].waveform)
-        return Conversation(self.model, self.model.encode_audio(heard), self.settings)
+        source = self.candidates
+        named = None if source is None else [source.of(one.name, _recorded_at(one)) for one in recordings]
+        return Conversation(self.model, self.model.encode_audio(heard), self.settings, named)
 
     def _engine(
         self, window_length_seconds: float | None = None, hop_length_seconds: float | None = None
@@ -417,6 +446,7 @@ class Pipeline:
             silence_db=self.silence_db,
             time_expansion=self.time_expansion,
             calibration=self.calibration,
+            candidates=self.candidates,
         )
 
     def _recordings(
@@ -429,6 +459,17 @@ class Pipeline:
         for asked in set(queries):
             for query in asked or ("",):
                 self.model.check_query(query)
+
+
+def candidate_options(names: Names | None, **others: Any) -> dict[str, Any]:
+    """Return the options of the configuration that say what answers are restricted to."""
+    if names is not None:
+        names = os.fspath(names) if isinstance(names, (str, os.PathLike)) else list(names)
+    return {f"candidates.{name}": value for name, value in ({"names": names} | others).items()}
+
+
+def _recorded_at(recording: Recording) -> datetime.datetime | None:
+    return None if recording.path is None else read_metadata(recording.path).recorded_at
 
 
 class _Logging:

@@ -405,6 +405,7 @@ def _parameters(
         "channel": engine.channel,
         "silence_db": engine.silence_db,
         "time_expansion": engine.time_expansion,
+        "candidates": None if engine.candidates is None else engine.candidates.parameters,
         "settings": asdict(engine.settings),
         **calibrated,
     }

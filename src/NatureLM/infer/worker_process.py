@@ -61,8 +61,8 @@ def serve(inbox: BinaryIO, outbox: BinaryIO) -> None:
             model.to_int8(setup.int8_alpha)
         _send(outbox, model_fingerprint(model))
         while True:
-            waveforms, asked = pickle.load(inbox)
-            _send(outbox, ask(model, setup.settings, setup.most, waveforms, asked))
+            waveforms, asked, candidates = pickle.load(inbox)
+            _send(outbox, ask(model, setup.settings, setup.most, waveforms, asked, candidates))
     except EOFError:
         return
     except NatureLMError as error:

@@ -25,7 +25,7 @@ import numpy.typing as npt
 
 from NatureLM.errors import NatureLMError
 from NatureLM.infer.worker_process import Setup
-from NatureLM.models.answering import ModelAnswer
+from NatureLM.models.answering import Candidates, ModelAnswer
 
 SOURCE = Path(__file__).parents[2]
 
@@ -75,13 +75,16 @@ class Workers:
             self._threads.append(thread)
 
     def submit(
-        self, waveforms: Sequence[npt.NDArray[np.float32]], asked: Sequence[Sequence[str]]
+        self,
+        waveforms: Sequence[npt.NDArray[np.float32]],
+        asked: Sequence[Sequence[str]],
+        candidates: Sequence[Candidates | None],
     ) -> Future[Answers]:
         """Have a batch answered by the next worker that is free; see :func:`NatureLM.infer.asking.ask`."""
         job: Future[Answers] = Future()
         with self._counted:
             self._busy += 1
-        self._jobs.put(((list(waveforms), list(asked)), job))
+        self._jobs.put(((list(waveforms), list(asked), list(candidates)), job))
         return job
 
     @property

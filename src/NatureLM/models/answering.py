@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
+
+NOTHING_HEARD = "None"
+"""The answer about a silent window, and in place of one that is withheld, in the word that models use."""
 
 
 @dataclass(frozen=True)
@@ -34,6 +38,22 @@ class Turn:
 
 
 @dataclass(frozen=True)
+class Candidates:
+    """What an answer may name.
+
+    Attributes
+    ----------
+    labels : tuple of str
+        Each once, as the user's list has it.
+    top_k : int or None
+        At most this many scores come with an answer, the best; None gives all.
+    """
+
+    labels: tuple[str, ...]
+    top_k: int | None = None
+
+
+@dataclass(frozen=True)
 class AnswerSettings:
     """Everything beside the question that can change an answer.
 
@@ -43,6 +63,8 @@ class AnswerSettings:
         Floor in [0, 1] on the encoder's evidence; below it a species is not named (bundled model).
     max_species : int
         At most this many species per window, strongest first (bundled model).
+    min_confidence : float
+        Confidence in [0, 1] below which an answer is withheld.
     max_new_tokens : int
         Longest answer in tokens.
     num_beams : int
@@ -64,6 +86,7 @@ class AnswerSettings:
 
     min_evidence: float = 0.25
     max_species: int = 6
+    min_confidence: float = 0.0
     max_new_tokens: int = 300
     num_beams: int = 1
     length_penalty: float = 1.0
@@ -81,16 +104,38 @@ class ModelAnswer:
     Attributes
     ----------
     text : str
-        The answer in words.
+        The answer in words; "None" for one that is withheld.
     confidence : float
         Geometric mean of the token probabilities, in [0, 1], before any restriction of the choice.
     mean_logprob : float
         Mean log-probability of the answer's tokens, before any restriction of the choice.
     detections : list of Detection
-        The species that the answer names.
+        The species that the answer names; none where it is withheld.
+    withheld : str or None
+        The answer in words, where its confidence is below ``min_confidence``.
+    scores : dict of str to float, or None
+        With candidates, how each of them fares, best first: see docs/candidates.md.
     """
 
     text: str
     confidence: float
     mean_logprob: float
     detections: list[Detection] = field(default_factory=list)
+    withheld: str | None = None
+    scores: dict[str, float] | None = None
+
+
+def asks_for_focal(query: str) -> bool:
+    """Return whether candidates compete for the answer: the question has the word *focal*.
+
+    The published prompts for one species have it. Other questions may have several answers, so that each
+    candidate is scored by itself.
+
+    Examples
+    --------
+    >>> asks_for_focal("What is the common name for the focal species in the audio?")
+    True
+    >>> asks_for_focal("What are the common names for the species in the audio, if any?")
+    False
+    """
+    return re.search(r"\bfocal\b", query, re.IGNORECASE) is not None

@@ -19,7 +19,7 @@ from transformers.modeling_outputs import CausalLMOutputWithPast
 from NatureLM.errors import ConfigError
 from NatureLM.models.adapters import build_adapter
 from NatureLM.models.adapters.base import Adapter, PromptContext, Questions
-from NatureLM.models.answering import AnswerSettings, ModelAnswer, Turn
+from NatureLM.models.answering import NOTHING_HEARD, AnswerSettings, Candidates, ModelAnswer, Turn
 from NatureLM.models.chosen_scores import ChosenScores
 from NatureLM.models.configuration import NatureLMConfig
 from NatureLM.models.encoders.base import AudioEncoder
@@ -267,6 +267,16 @@ class NatureLM(PreTrainedModel, GenerationMixin):
                 "shorten it."
             )
 
+    def unknown_labels(self, labels: Sequence[str]) -> dict[str, str]:
+        """Return which labels of a list of candidates the model does not know, each with the nearest name.
+
+        Raises
+        ------
+        ConfigError
+            If the model's answers cannot be restricted to candidates.
+        """
+        return self.adapter.unknown_labels(labels)
+
     @torch.inference_mode()
     def read_questions(
         self,
@@ -274,6 +284,7 @@ class NatureLM(PreTrainedModel, GenerationMixin):
         queries: Sequence[str],
         settings: AnswerSettings,
         histories: Sequence[Sequence[Turn]] | None = None,
+        candidates: Sequence[Candidates | Sequence[Candidates]] | None = None,
     ) -> Questions:
         """Put the prompts of questions together, and set the strength of LoRA that the settings ask for.
 
@@ -288,13 +299,14 @@ class NatureLM(PreTrainedModel, GenerationMixin):
         if self.config.lora and self.int8_alpha is None:
             set_lora_strength(self.language_model, alpha, merge=room_to_merge(self.language_model))
         windows = [list(item) if isinstance(item, (list, tuple)) else [item] for item in features]
+        lists = [[one] if isinstance(one, Candidates) else list(one) for one in candidates or ()]
         conversations = [
             self._conversation(query, turns)
             for query, turns in zip(queries, histories or [()] * len(queries), strict=True)
         ]
         contexts = [
-            self.adapter.context(heard, texts, settings)
-            for heard, texts in zip(windows, conversations, strict=True)
+            self.adapter.context(heard, texts, settings, named)
+            for heard, texts, named in zip(windows, conversations, lists or [[]] * len(windows), strict=True)
         ]
         embeds, mask = self.embed_prompts(conversations, contexts)
         longest = self.config.text_config.max_position_embeddings
@@ -313,6 +325,7 @@ class NatureLM(PreTrainedModel, GenerationMixin):
         queries: Sequence[str],
         settings: AnswerSettings | None = None,
         histories: Sequence[Sequence[Turn]] | None = None,
+        candidates: Sequence[Candidates | Sequence[Candidates]] | None = None,
         choices: Sequence[LabelChoice | None] | None = None,
     ) -> list[ModelAnswer]:
         """Answer one question about each window, as one batch.
@@ -328,6 +341,9 @@ class NatureLM(PreTrainedModel, GenerationMixin):
             The defaults, unless given.
         histories : sequence of sequences of Turn, optional
             What was asked about each window before.
+        candidates : sequence, optional
+            What may be named of each window, given as ``features`` are. Its labels have passed
+            :meth:`unknown_labels`.
         choices : sequence of LabelChoice or None, optional
             The labels that each answer is held to; None leaves one free.
 
@@ -342,7 +358,7 @@ class NatureLM(PreTrainedModel, GenerationMixin):
             If a query names another number of recordings than it has, or a prompt is too long for the model.
         """
         settings = settings or AnswerSettings()
-        questions = self.read_questions(features, queries, settings, histories)
+        questions = self.read_questions(features, queries, settings, histories, candidates)
         embeds, mask = questions.embeds, questions.mask
         rules = self.adapter.decoding_rules(questions.contexts)
         if settings.repetition_penalty != 1.0:
@@ -373,7 +389,7 @@ class NatureLM(PreTrainedModel, GenerationMixin):
         )
         logprobs = scores.of(output.sequences, output.beam_indices if beams > 1 else None)
         return [
-            self._model_answer(ids, chosen, context, ends, choice)
+            self._model_answer(ids, chosen, context, ends, choice, settings)
             for ids, chosen, context, choice in zip(
                 output.sequences.tolist(),
                 logprobs.tolist(),
@@ -400,14 +416,20 @@ class NatureLM(PreTrainedModel, GenerationMixin):
         context: PromptContext,
         ends: set[int],
         choice: LabelChoice | None,
+        settings: AnswerSettings,
     ) -> ModelAnswer:
         """Return the answer that a row of generated ids and their log-probabilities makes."""
         length = next((place + 1 for place, token in enumerate(ids) if token in ends), len(ids))
         mean = sum(logprobs[:length]) / max(length, 1)
         labels = choice.read(ids[:length]) if choice else None
+        text = SEPARATOR.join(labels) if labels else self.adapter.text(context, ids[:length])
+        confidence = math.exp(mean)
+        withheld = confidence < settings.min_confidence
         return ModelAnswer(
-            text=SEPARATOR.join(labels) if labels else self.adapter.text(context, ids[:length]),
-            confidence=math.exp(mean),
+            text=NOTHING_HEARD if withheld else text,
+            confidence=confidence,
             mean_logprob=mean,
-            detections=self.adapter.detections(context, ids[:length]),
+            detections=[] if withheld else self.adapter.detections(context, ids[:length]),
+            withheld=text if withheld else None,
+            scores=self.adapter.scores(context),
         )

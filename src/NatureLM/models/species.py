@@ -142,7 +142,7 @@ class SpeciesTable:
 
         Case, accents, apostrophes, hyphens and grey/gray make no difference.
         """
-        return self._by_key.get(_key(name))
+        return self._by_key.get(name_key(name))
 
     def nearest(self, name: str, count: int = 3) -> list[Species]:
         """List the classes whose common or scientific name is written most like ``name``, nearest first."""
@@ -150,7 +150,7 @@ class SpeciesTable:
 
         keys = list(self._forms)
         # A class may be found more than once: by its common name, its scientific name and a short form.
-        found = process.extract(_key(name), keys, scorer=fuzz.ratio, limit=3 * count)
+        found = process.extract(name_key(name), keys, scorer=fuzz.ratio, limit=3 * count)
         distinct = dict.fromkeys(self._forms[key][0] for key, _, _ in found)
         return [self.species[class_index] for class_index in distinct][:count]
 
@@ -230,18 +230,18 @@ class SpeciesTable:
     def _forms(self) -> dict[str, tuple[int, Form]]:
         forms: dict[str, tuple[int, Form]] = {}
         for species in self.species:
-            forms[_key(species.common_name)] = (species.class_index, "common")
+            forms[name_key(species.common_name)] = (species.class_index, "common")
             if species.scientific_name:
-                forms[_key(species.scientific_name)] = (species.class_index, "scientific")
+                forms[name_key(species.scientific_name)] = (species.class_index, "scientific")
         for alias, (name, form) in _ALIASES.items():
-            if _key(name) in forms:
-                forms.setdefault(_key(alias), (forms[_key(name)][0], form))
+            if name_key(name) in forms:
+                forms.setdefault(name_key(alias), (forms[name_key(name)][0], form))
         return forms
 
     @cached_property
     def _one_word(self) -> set[str]:
         names = [species.common_name for species in self.species] + list(_ALIASES)
-        return {_key(name) for name in names if _word_count(name) == 1}
+        return {name_key(name) for name in names if _word_count(name) == 1}
 
     @cached_property
     def _most_words(self) -> int:
@@ -254,7 +254,7 @@ class SpeciesTable:
         by_key = {key: self.species[class_index] for key, (class_index, _) in self._forms.items()}
         for species in self.species:
             for name in (species.label, species.label.partition("_")[0], species.label.partition("_")[2]):
-                by_key.setdefault(_key(name), species)
+                by_key.setdefault(name_key(name), species)
         return by_key
 
 
@@ -305,7 +305,7 @@ class _Word:
 
 
 def _words(text: str) -> list[_Word]:
-    return [_Word(match.start(), match.end(), _key(match.group())) for match in _WORD.finditer(text)]
+    return [_Word(match.start(), match.end(), name_key(match.group())) for match in _WORD.finditer(text)]
 
 
 def _word_count(name: str) -> int:
@@ -313,7 +313,7 @@ def _word_count(name: str) -> int:
     return 1 + name.count(" ") + name.count("-")
 
 
-def _key(words: str) -> str:
+def name_key(words: str) -> str:
     """Reduce a name to what is compared: lower-case letters and digits, without accents, in one spelling."""
     folded = words.casefold()
     for variant, spelling in _SPELLINGS:

@@ -97,6 +97,47 @@ def pooled_logits(logits: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
     return (largest + second) / 2
 
 
+def restricted(logits: npt.NDArray[np.float32], classes: npt.NDArray[np.int64]) -> npt.NDArray[np.float32]:
+    """Return logits [segments, classes] with all but ``classes`` at minus infinity."""
+    left = np.full_like(logits, -np.inf)
+    left[:, classes] = logits[:, classes]
+    return left
+
+
+def own_scores(pooled: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
+    """Return the evidence of classes as scores in [0, 1], each by itself: the sigmoids of pooled logits."""
+    return 1.0 / (1.0 + np.exp(-pooled.astype(np.float64)))
+
+
+def focal_scores(
+    pooled: npt.NDArray[np.float32], min_evidence: float
+) -> tuple[npt.NDArray[np.float64], float]:
+    """Return how classes and None share the answer to a question that has one: their softmax.
+
+    None stands at the floor's logit. So None has the largest score where no class reaches the floor, and
+    otherwise the strongest class has, as in the answer; at a floor of 0 None has no share.
+
+    Parameters
+    ----------
+    pooled : float32 [classes]
+        Pooled logits of the classes that may be named.
+    min_evidence : float
+        The floor in [0, 1].
+
+    Returns
+    -------
+    (float64 [classes], float)
+        Scores of the classes and of None; their sum is 1.
+    """
+    logits = np.append(pooled.astype(np.float64), floor_logit(min_evidence))
+    largest = logits.max()
+    if np.isinf(largest):  # a floor of 1, or no class and a floor of 0
+        return np.zeros(len(pooled)), 1.0
+    shares = np.exp(logits - largest)
+    shares /= shares.sum()
+    return shares[:-1], float(shares[-1])
+
+
 def choose_classes(
     logits: npt.NDArray[np.float32],
     table: SpeciesTable,
@@ -112,6 +153,7 @@ def choose_classes(
     Parameters
     ----------
     logits : float32 [segments, classes]
+        Classes at minus infinity are never chosen.
     table : SpeciesTable
     concepts : sequence of Concept
         What the question speaks of.
@@ -125,7 +167,7 @@ def choose_classes(
     """
     pooled = pooled_logits(logits)
     floor = floor_logit(settings.min_evidence)
-    passing = np.flatnonzero(pooled >= floor)
+    passing = np.flatnonzero((pooled >= floor) & (pooled > -np.inf))
     passing = passing[np.argsort(-pooled[passing], kind="stable")]
     ranked = [int(index) for index in passing]
     animals = [index for index in ranked if table.species[index].is_animal]
@@ -177,7 +219,8 @@ def state_of_concept(
     settings : AnswerSettings
     """
     floor = floor_logit(settings.min_evidence)
-    if pooled[list(concept.classes)].max(initial=-np.inf) < floor:
+    strongest = pooled[list(concept.classes)].max(initial=-np.inf)
+    if strongest < floor or strongest == -np.inf:
         return State.WEAK
     if concept.type is ConceptType.SOUND:
         return State.SOUND

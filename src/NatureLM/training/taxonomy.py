@@ -136,11 +136,7 @@ def _installed_labels() -> Path:
 
 def bird_ranks() -> RankLookup:
     """Ranks of birds by any scientific name in the eBird/Clements checklists of 2021 to 2024."""
-    birdnames = _build_package("birdnames.utils")
-    newest_first: list[list[dict[str, Any]]] = [
-        birdnames.load_taxonomy("ebird", year).fillna("").to_dict("records")
-        for year in (2024, 2023, 2022, 2021)
-    ]
+    newest_first = list(ebird_checklists().values())[::-1]
     current_by_code = {row["ebird_ebird_code"]: row for row in newest_first[0]}
     current_by_genus = {row["genus"]: row for row in newest_first[0]}
     newest_by_name: dict[str, dict[str, Any]] = {}
@@ -157,6 +153,15 @@ def bird_ranks() -> RankLookup:
         return Ranks(current["ebird_family"], current["ebird_order"], "Aves")
 
     return ranks
+
+
+def ebird_checklists() -> dict[int, list[dict[str, Any]]]:
+    """Return the rows of the eBird/Clements checklists by their year, oldest first."""
+    birdnames = _build_package("birdnames.utils")
+    return {
+        year: birdnames.load_taxonomy("ebird", year).fillna("").to_dict("records")
+        for year in (2021, 2022, 2023, 2024)
+    }
 
 
 def ncbi_ranks() -> RankLookup:

@@ -19,9 +19,9 @@ def short(row: dict[str, Any]) -> tuple[Any, ...]:
 def test_columns_are_those_of_an_answer() -> None:
     assert ",".join(COLUMNS) == (
         "audio_path,channel,start_seconds,end_seconds,query,output,confidence,mean_logprob,model,"
-        "recorded_at,site,silent,detections"
+        "recorded_at,site,silent,withheld,detections,scores"
     )
-    assert (*COLUMNS[:-1], "common_name", "scientific_name", "score") == LONG_COLUMNS
+    assert (*COLUMNS[:-2], "scores", "common_name", "scientific_name", "score") == LONG_COLUMNS
 
 
 def test_one_row_per_species_and_window(rows: list[Answer]) -> None:

@@ -18,11 +18,11 @@ def test_csv_to_the_letter(rows: list[Answer], tmp_path: Path) -> None:
     write_tables(rows[2:], output=tmp_path / "out.csv")
     assert (tmp_path / "out.csv").read_bytes().decode("utf-8") == (
         "audio_path,channel,start_seconds,end_seconds,query,output,confidence,mean_logprob,model,recorded_at,"
-        "site,silent,detections\n"
+        "site,silent,withheld,detections,scores\n"
         'card1/a.wav,mix,20.0,25.0,"What are the common names for the species in the audio, if any?",None,'
-        "0.998131,-0.00187,naturelm-lite,,,false,[]\n"
+        "0.998131,-0.00187,naturelm-lite,,,false,,[],\n"
         'card2/a.wav,2,0.0,10.0,Caption the audio,"Caption: ""a\tbird"",\nsinging.",'
-        "0.998131,-0.00187,naturelm-lite,,,false,[]\n"
+        "0.998131,-0.00187,naturelm-lite,,,false,,[],\n"
     )
 
 
@@ -30,7 +30,7 @@ def test_silent_window_has_no_scores(answer: MakeAnswer, tmp_path: Path) -> None
     silent = answer("a.wav", 0.0, "None", confidence=None, mean_logprob=None, silent=True)
     write_tables([silent], "csv", tmp_path / "out")
     line = (tmp_path / "out.csv").read_text().splitlines()[1]
-    assert line.endswith(",None,,,naturelm-lite,,,true,[]")
+    assert line.endswith(",None,,,naturelm-lite,,,true,,[],")
     parquet = pytest.importorskip("pyarrow.parquet")
     write_tables([answer("a.wav", 0.0, "Frog"), silent], "parquet", tmp_path / "out")
     table = parquet.read_table(tmp_path / "out.parquet")
@@ -38,6 +38,23 @@ def test_silent_window_has_no_scores(answer: MakeAnswer, tmp_path: Path) -> None
     assert table.column("silent").to_pylist() == [False, True]
     assert table.column("confidence").to_pylist() == [0.998131, None]
     assert table.column("mean_logprob").to_pylist() == [-0.00187, None]
+
+
+def test_withheld_answers_and_scores_of_candidates(answer: MakeAnswer, tmp_path: Path) -> None:
+    scores = {"Great Tit": 0.75, 'Tit, "Coal"': 0.2, "None": 0.05}
+    doubtful = answer("a.wav", 0.0, "None", confidence=0.4, withheld="Great Tit", scores=scores)
+    write_tables([doubtful], "csv", tmp_path / "out")
+    line = (tmp_path / "out.csv").read_text().splitlines()[1]
+    assert line.endswith(
+        ",None,0.4,-0.00187,naturelm-lite,,,false,Great Tit,[],"
+        '"{""Great Tit"": 0.75, ""Tit, \\""Coal\\"""": 0.2, ""None"": 0.05}"'
+    )
+    parquet = pytest.importorskip("pyarrow.parquet")
+    write_tables([doubtful, answer("a.wav", 10.0, "Frog")], "parquet", tmp_path / "out")
+    table = parquet.read_table(tmp_path / "out.parquet")
+    assert str(table.schema.field("scores").type).startswith("map<string, double")
+    assert table.column("scores").to_pylist() == [list(scores.items()), None]
+    assert table.column("withheld").to_pylist() == ["Great Tit", None]
 
 
 def test_csv_comes_back_from_pandas(rows: list[Answer], tmp_path: Path) -> None:

@@ -89,6 +89,7 @@ class ParquetWriter:
         )
         types = dict.fromkeys(NUMBERS, pyarrow.float64())
         types |= {"silent": pyarrow.bool_(), "detections": pyarrow.list_(species)}
+        types["scores"] = pyarrow.map_(pyarrow.string(), pyarrow.float64())
         metadata = {METADATA_KEY: as_utf8(json.dumps(parameters, ensure_ascii=False))}
         self._schema = pyarrow.schema(
             [(column, types.get(column, pyarrow.string())) for column in columns], metadata=metadata
@@ -99,7 +100,10 @@ class ParquetWriter:
 
     def write(self, row: Mapping[str, Any]) -> None:
         """Write one row, with its group once that is full."""
-        self._rows.append({column: _utf8_only(row.get(column)) for column in self._schema.names})
+        written = {column: _utf8_only(row.get(column)) for column in self._schema.names}
+        if written.get("scores") is not None:
+            written["scores"] = list(written["scores"].items())
+        self._rows.append(written)
         if len(self._rows) == ROWS_PER_GROUP:
             self._write_group()
 
@@ -122,5 +126,5 @@ def _utf8_only(value: Any) -> Any:
     if isinstance(value, list):
         return [_utf8_only(inner) for inner in value]
     if isinstance(value, dict):
-        return {key: _utf8_only(inner) for key, inner in value.items()}
+        return {as_utf8(key): _utf8_only(inner) for key, inner in value.items()}
     return value

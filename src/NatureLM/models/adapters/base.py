@@ -9,7 +9,8 @@ from typing import Any
 import torch
 from transformers import LogitsProcessorList, PreTrainedTokenizerBase
 
-from NatureLM.models.answering import AnswerSettings, Detection
+from NatureLM.errors import ConfigError
+from NatureLM.models.answering import AnswerSettings, Candidates, Detection
 from NatureLM.models.species import SpeciesTable
 
 
@@ -94,6 +95,19 @@ class Adapter(torch.nn.Module):
             With the limit.
         """
 
+    def unknown_labels(self, labels: Sequence[str]) -> dict[str, str]:
+        """Return which labels of a list of candidates are unknown, each with the nearest known name.
+
+        Raises
+        ------
+        ConfigError
+            If answers cannot be restricted to candidates.
+        """
+        raise ConfigError(
+            "--candidates: the answers of this model cannot be restricted to a list or place yet; leave the "
+            "list or place out, or ask the bundled model (--model bundled)."
+        )
+
     def check_recordings(self, count: int) -> None:
         """Refuse more recordings in one question than this adapter can tell apart.
 
@@ -104,7 +118,11 @@ class Adapter(torch.nn.Module):
         """
 
     def context(
-        self, features: Sequence[Any], texts: Sequence[str], settings: AnswerSettings
+        self,
+        features: Sequence[Any],
+        texts: Sequence[str],
+        settings: AnswerSettings,
+        candidates: Sequence[Candidates] = (),
     ) -> PromptContext:
         """Return what the language model is given of windows for a conversation about them.
 
@@ -115,6 +133,9 @@ class Adapter(torch.nn.Module):
         texts : sequence of str
             Question, answer, question, ...: the last is the question to be answered.
         settings : AnswerSettings
+        candidates : sequence of Candidates
+            What may be named of each window; empty where nothing is restricted. The labels have passed
+            :meth:`unknown_labels`.
         """
         raise NotImplementedError
 
@@ -142,3 +163,7 @@ class Adapter(torch.nn.Module):
     def detections(self, context: PromptContext, token_ids: Sequence[int]) -> list[Detection]:
         """Return the species that an answer, given as its token ids, names."""
         return []
+
+    def scores(self, context: PromptContext) -> dict[str, float] | None:
+        """Return the score of each candidate, best first; None without candidates."""
+        return None

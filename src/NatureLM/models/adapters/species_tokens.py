@@ -19,7 +19,8 @@ from transformers import LogitsProcessorList, PreTrainedTokenizerBase
 
 from NatureLM.errors import ConfigError
 from NatureLM.models.adapters.base import Adapter, Mark, PromptContext
-from NatureLM.models.answering import AnswerSettings, Detection
+from NatureLM.models.answering import AnswerSettings, Candidates, Detection
+from NatureLM.models.candidate_classes import CandidateFinder, candidate_scores
 from NatureLM.models.concepts import Concept, ConceptFinder, ConceptType
 from NatureLM.models.slot_rules import (
     AnswerTokens,
@@ -37,6 +38,7 @@ from NatureLM.models.species_evidence import (
     State,
     choose_classes,
     pooled_logits,
+    restricted,
     state_of_concept,
 )
 from NatureLM.models.vocabulary import MAX_RECORDINGS, MAX_SLOTS, NAME, SLOTS
@@ -92,12 +94,15 @@ class SpeciesTokens:
         As ``FEATURES`` lists them.
     numbers : frozenset of int
         The numbers that the question names.
+    scores : dict of str to float, or None
+        With candidates, the score of each.
     """
 
     evidence: list[list[ClassEvidence]]
     classes: npt.NDArray[np.int64]
     features: npt.NDArray[np.float32]
     numbers: frozenset[int] = frozenset()
+    scores: dict[str, float] | None = None
 
 
 class SpeciesTokensAdapter(Adapter):
@@ -114,6 +119,7 @@ class SpeciesTokensAdapter(Adapter):
     mark_columns = MARK_COLUMNS
     table: SpeciesTable
     finder: ConceptFinder
+    candidates: CandidateFinder
 
     def __init__(self, hidden_size: int, answers: Sequence[str] = ()) -> None:
         super().__init__()
@@ -133,6 +139,7 @@ class SpeciesTokensAdapter(Adapter):
         super().attach(tokenizer, table)
         self.table = table
         self.finder = ConceptFinder(table)
+        self.candidates = CandidateFinder(table)
         self._tokens = AnswerTokens.of(tokenizer)
         self._words = answer_tokens(self.answers, tokenizer)
         self._after_names = tokens_after_names(self.answers, tokenizer)
@@ -148,6 +155,10 @@ class SpeciesTokensAdapter(Adapter):
                 "per window; for more, use shorter windows."
             )
 
+    def unknown_labels(self, labels: Sequence[str]) -> dict[str, str]:
+        """Return which labels name no class, each with the nearest name that does."""
+        return self.candidates.unknown(labels)
+
     def check_recordings(self, count: int) -> None:
         """Refuse more recordings in one question than the model was trained to compare."""
         if count > MAX_RECORDINGS:
@@ -157,7 +168,11 @@ class SpeciesTokensAdapter(Adapter):
             )
 
     def context(
-        self, features: Sequence[Any], texts: Sequence[str], settings: AnswerSettings
+        self,
+        features: Sequence[Any],
+        texts: Sequence[str],
+        settings: AnswerSettings,
+        candidates: Sequence[Candidates] = (),
     ) -> PromptContext:
         """Describe the strongest classes of one window or two for a conversation about them.
 
@@ -168,6 +183,8 @@ class SpeciesTokensAdapter(Adapter):
         texts : sequence of str
             Question, answer, question, ...: the last is the question to be answered.
         settings : AnswerSettings
+        candidates : sequence of Candidates
+            What may be named of each window: all other classes are as if the encoder did not have them.
 
         Raises
         ------
@@ -178,13 +195,18 @@ class SpeciesTokensAdapter(Adapter):
         concepts = [self.finder.find(text, genera=place % 2 == 1) for place, text in enumerate(texts)]
         spoken_of = [concept for found in concepts for concept in found]
         windows = [np.asarray(window, dtype=np.float32) for window in features]
+        allowed = [self.candidates.classes(one) for one in candidates]
+        if allowed:
+            windows = [restricted(window, one.classes) for window, one in zip(windows, allowed, strict=True)]
         chosen = [choose_classes(window, self.table, spoken_of, settings) for window in windows]
         pooled = [pooled_logits(window) for window in windows]
         marks = [[self._mark(concept, pooled, chosen, settings) for concept in found] for found in concepts]
         question = concepts[-1] if concepts else []
         answers = [found_in_answer(texts, concepts, place) for place in range(1, len(texts), 2)]
         content = self.describe(chosen, question, answers)
-        content = replace(content, numbers=numbers_in(texts[-1]) if texts else frozenset())
+        asked = texts[-1] if texts else ""
+        scores = candidate_scores(pooled, allowed, asked, settings) if allowed else None
+        content = replace(content, numbers=numbers_in(asked), scores=scores)
         return PromptContext([len(window) for window in chosen], marks, content)
 
     def _mark(
@@ -359,6 +381,11 @@ class SpeciesTokensAdapter(Adapter):
                     slot, Detection(species.common_name, species.scientific_name, round(item.score, 4))
                 )
         return list(found.values())
+
+    def scores(self, context: PromptContext) -> dict[str, float] | None:
+        """Return the score of each candidate, best first; None without candidates."""
+        scores: dict[str, float] | None = context.content.scores
+        return scores
 
 
 def found_in_answer(

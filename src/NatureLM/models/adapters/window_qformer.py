@@ -15,7 +15,7 @@ from transformers import Blip2QFormerConfig, Blip2QFormerModel
 
 from NatureLM.errors import CheckpointError, RecordingError
 from NatureLM.models.adapters.base import Adapter, PromptContext
-from NatureLM.models.answering import AnswerSettings
+from NatureLM.models.answering import AnswerSettings, Candidates
 
 PATCHES_PER_SECOND = 1500 / 30
 """Rate at which the published model counts BEATs' patches (there are 49.6 in a second)."""
@@ -102,9 +102,13 @@ class WindowQFormerAdapter(Adapter):
         return ((patches - self.window) // self.stride + 1) * self.query_tokens.shape[1]
 
     def context(
-        self, features: Sequence[Any], texts: Sequence[str], settings: AnswerSettings
+        self,
+        features: Sequence[Any],
+        texts: Sequence[str],
+        settings: AnswerSettings,
+        candidates: Sequence[Candidates] = (),
     ) -> PromptContext:
-        """Return the places of the recordings' tokens; texts and settings do not change them.
+        """Return the places of the recordings' tokens; nothing else changes them.
 
         Parameters
         ----------
@@ -112,6 +116,7 @@ class WindowQFormerAdapter(Adapter):
             As the encoder returned them.
         texts : sequence of str
         settings : AnswerSettings
+        candidates : sequence of Candidates
 
         Raises
         ------

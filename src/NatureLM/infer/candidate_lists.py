@@ -1,0 +1,69 @@
+"""Lists of candidates as users have them: a file with a name a line, or names with commas between."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+from NatureLM.errors import ConfigError
+
+Names = str | os.PathLike[str] | Sequence[str]
+"""A file, names with commas between, or the names themselves."""
+
+_COMMENT = re.compile(r"(?:^|\s)#.*")
+_LOOKS_LIKE_A_FILE = re.compile(r"[/\\]|\.(?:txt|csv|tsv|list)$", re.IGNORECASE)
+
+
+def read_names(names: Names) -> tuple[str, ...]:
+    """Return the names of a list, each once, in its order.
+
+    Parameters
+    ----------
+    names : str, path or sequence of str
+        A sequence holds the names as they are. Text is a file if there is one of that name (UTF-8; a line is
+        a name, whatever commas it holds; empty lines, and what stands behind a ``#``, are passed over), and
+        otherwise names with commas between.
+
+    Raises
+    ------
+    ConfigError
+        There is no such file, it cannot be read, or the list is empty.
+    """
+    if isinstance(names, (str, os.PathLike)):
+        path = Path(names)
+        if not _is_file(path):
+            if isinstance(names, os.PathLike) or _LOOKS_LIKE_A_FILE.search(names):
+                raise ConfigError(f"--candidates {names}: no such file; name a text file with a name a line.")
+            return _each_once(names.split(","), f"--candidates {names!r}")
+        return _each_once(_lines(path), str(path))
+    return _each_once(names, "candidates")
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.exists() and not path.is_dir()
+    except (OSError, ValueError):  # too long for a name, such as a list of many
+        return False
+
+
+def _lines(path: Path) -> list[str]:
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = "it is not UTF-8 text" if isinstance(error, UnicodeDecodeError) else error.strerror
+        raise ConfigError(
+            f"{path}: cannot be read as a list of candidates ({reason}); expected a text file with a name a "
+            "line."
+        ) from None
+    return [_COMMENT.sub("", line) for line in text.splitlines()]
+
+
+def _each_once(names: Sequence[str], source: str) -> tuple[str, ...]:
+    if not all(isinstance(name, str) for name in names):
+        raise ConfigError(f"{source}: expected names as text, for example ['Great Tit', 'Coal Tit'].")
+    kept = tuple(dict.fromkeys(name.strip() for name in names if name.strip()))
+    if not kept:
+        raise ConfigError(f"{source}: holds no name; give at least one, for example 'Great Tit'.")
+    return kept
