@@ -42,6 +42,11 @@ def test_request_fingerprint_follows_settings_queries_and_the_bundled_files(
     assert of("Species?", "Caption the audio") != before
     (tmp_path / "config.json").write_text("{ }")
     assert of("Species?") != before
+    names = tmp_path / "names.txt"
+    names.write_text("Great Tit\n")
+    listed = of("Species?", candidates={"names": str(names)})
+    names.write_text("Coal Tit\n")
+    assert of("Species?", candidates={"names": str(names)}) != listed
     assert of("Species?", model="a/folder") is None
     assert of("Species?", fallback="a/folder") is None
 

@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from NatureLM import __version__
+from NatureLM.calibration import read_calibration
+from NatureLM.infer.candidates import read_candidates
 
 if TYPE_CHECKING:
     from NatureLM.infer.settings import Configuration
@@ -46,6 +48,11 @@ def request_fingerprint(configuration: Configuration, queries: Iterable[str]) ->
     """Return 16 hexadecimal digits over all that settles the answers of a run, without loading its model.
 
     None where another model than the bundled one may answer: others are too large to be read whole.
+
+    Raises
+    ------
+    ConfigError
+        If the list of candidates or the calibration cannot be read.
     """
     from NatureLM.models.loading import BUNDLED, BUNDLED_FOLDER
 
@@ -53,6 +60,9 @@ def request_fingerprint(configuration: Configuration, queries: Iterable[str]) ->
     if config.model != BUNDLED or config.fallback not in (None, BUNDLED):
         return None
     digest = hashlib.sha256(repr((__version__, configuration, tuple(queries))).encode())
+    digest.update(repr(read_candidates(config.candidates)).encode())
+    if config.calibration is not None:
+        digest.update(read_calibration(config.calibration).fingerprint.encode())
     for file in sorted(path for path in BUNDLED_FOLDER.iterdir() if path.is_file()):
         digest.update(file.name.encode() + hashlib.sha256(file.read_bytes()).digest())
     return digest.hexdigest()[:16]
