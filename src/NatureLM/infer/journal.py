@@ -40,7 +40,15 @@ LAYOUT = 1
 SYNC_SECONDS = 5.0
 """Longest time that finished batches are left to the system's memory alone."""
 
-NO_CHANGE = ("audio_paths", "recordings_fingerprint", "model.requested", "model.loaded")
+NO_CHANGE = (
+    "audio_paths",
+    "recordings_fingerprint",
+    "model.requested",
+    "model.loaded",
+    "data_path",
+    "components",
+    "limit",
+)
 """Parameters that change no answer about a recording: two runs are the same without them."""
 
 LINES_KEPT = 8

@@ -2,26 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import asdict, dataclass, field, replace
-from datetime import datetime, timezone
-from itertools import groupby
-from operator import itemgetter
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from NatureLM import __version__
 from NatureLM.audio import find_recordings
 from NatureLM.config import InferenceConfig
 from NatureLM.errors import ConfigError, RecordingError
-from NatureLM.infer.answers import Answer, Failure
 from NatureLM.infer.building import build_engine
-from NatureLM.infer.engine import Engine, Event, Finished, Recording
+from NatureLM.infer.engine import Engine, Recording
 from NatureLM.infer.fingerprint import model_fingerprint, recordings_fingerprint
-from NatureLM.infer.journal import Key, Part, file_key
+from NatureLM.infer.journal import file_key
+from NatureLM.infer.journaled import Observer, answer_recordings
 from NatureLM.infer.settings import Configuration
-from NatureLM.infer.sinks import Sink, open_sink
+from NatureLM.infer.sinks import open_sink
 from NatureLM.infer.worker_process import Setup
 from NatureLM.infer.workers import Workers
 
@@ -91,19 +88,6 @@ class Summary:
     waiting_for_audio_share: float = 0.0
 
 
-class Observer(Protocol):
-    """Told what happens during a run."""
-
-    def say(self, message: str) -> None:
-        """Hear something that the user must know."""
-
-    def planned(self, paths: Sequence[Path]) -> None:
-        """Hear which files will be read, in order."""
-
-    def happened(self, index: int, event: Event) -> None:
-        """Hear an event of the file ``paths[index]``."""
-
-
 def run_inference(request: RunRequest, observer: Observer, engine: Engine | None = None) -> Summary:
     """Ask the queries about the files and write the answers; the results say which model gave them.
 
@@ -141,70 +125,11 @@ def run_inference(request: RunRequest, observer: Observer, engine: Engine | None
         parameters = _parameters(request, engine, paths, queries)
         with _workers(request, engine, parameters["model"]["fingerprint"], keep=given) as devices:
             observer.say(f"Model: {engine.model.config.name} on {devices}.")
-            return _run(request, engine, parameters, devices, paths, queries, files, observer)
-
-
-def _run(
-    request: RunRequest,
-    engine: Engine,
-    parameters: Mapping[str, Any],
-    devices: str,
-    paths: Sequence[Path],
-    queries: tuple[str, ...],
-    files: Sink,
-    observer: Observer,
-) -> Summary:
-    keys = {str(path): file_key(path) for path in paths}
-    started = _now()
-
-    def counts() -> dict[str, Any]:
-        return {
-            "device": devices,
-            "batch_size": engine.batch_size,
-            "started_at": started,
-            "finished_at": _now(),
-            "recordings_planned": len(paths),
-            "windows": files.windows,
-            "answers": files.answers,
-            "failures": files.failures,
-            "waiting_for_audio_share": round(engine.waiting_for_audio_share, 3),
-        }
-
-    try:
-        files.begin(parameters, keys)
-        recordings = []
-        for path in paths:
-            done = files.progress(str(path))
-            if done.state != "finished":
-                recordings.append(Recording(str(path), queries, path=path, answered=done.windows))
-        reused = len(paths) - len(recordings)
-        if files.answers:
-            observer.say(
-                f"Going on with an earlier run: {reused} of {len(paths)} recordings and {files.windows} "
-                "windows are done."
+            recordings = [Recording(str(path), queries, path=path) for path in paths]
+            keys = {str(path): file_key(path) for path in paths}
+            done = answer_recordings(
+                engine, recordings, keys, files, parameters, observer, devices=devices, strict=request.strict
             )
-        observer.planned([Path(recording.name) for recording in recordings])
-        with closing(engine.batches(recordings)) as batches:
-            for batch in batches:
-                files.write(_parts(batch, recordings, keys))
-                for index, event in batch:
-                    observer.happened(index, event)
-                    if request.strict and isinstance(event, Failure):
-                        raise RecordingError(
-                            f"stopped at the first recording that cannot be read (--strict): {event.reason}"
-                        )
-        share = round(engine.waiting_for_audio_share, 3)
-        moved = files.finish(counts())
-    except BaseException:
-        partial = files.keep_partial(counts())
-        if partial is not None:
-            observer.say(
-                f"Stopped: the {files.answers} answers so far are kept in {partial}. "
-                "The same command goes on from here."
-            )
-        raise
-    if moved is not None:
-        observer.say(f"{files.results} held another run; its files are now {moved} and beside it.")
     return Summary(
         recordings=len(paths),
         windows=files.windows,
@@ -212,8 +137,8 @@ def _run(
         results=files.results,
         failures_path=files.failures_path() if files.failures else None,
         outputs=tuple(files.paths()),
-        reused=reused,
-        waiting_for_audio_share=share,
+        reused=done.reused,
+        waiting_for_audio_share=done.waiting_for_audio_share,
     )
 
 
@@ -272,29 +197,6 @@ def _workers(request: RunRequest, engine: Engine, fingerprint: str, keep: bool) 
         torch.cuda.empty_cache()
     with closing(Workers(setup, devices, fingerprint)) as engine.workers:
         yield ", ".join(devices)
-
-
-def _parts(
-    batch: Iterable[tuple[int, Event]], recordings: Sequence[Recording], keys: Mapping[str, Key]
-) -> list[Part]:
-    """Return what a batch says of each recording, for the journal."""
-    parts = []
-    for index, events in groupby(batch, key=itemgetter(0)):
-        name = recordings[index].name
-        part = Part(name, keys[name])
-        place: tuple[str, float] | None = None
-        for _, event in events:
-            if isinstance(event, Answer):
-                part.rows.append(event.as_row())
-                here = (event.channel, event.start_seconds)
-                part.windows += here != place
-                place = here
-            elif isinstance(event, Failure):
-                part.state, part.reason = "failed", event.reason
-            elif isinstance(event, Finished):
-                part.state = "finished"
-        parts.append(part)
-    return parts
 
 
 def _without_fallback(
@@ -376,7 +278,3 @@ def _parameters(
         "time_expansion": engine.time_expansion,
         "settings": asdict(engine.settings),
     }
-
-
-def _now() -> str:
-    return datetime.now(timezone.utc).isoformat(timespec="seconds")

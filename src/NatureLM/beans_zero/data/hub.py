@@ -1,0 +1,66 @@
+"""A data set of the Hugging Face hub, read where it lies: no more of it than the rows asked for take."""
+
+from __future__ import annotations
+
+import zlib
+from typing import Any
+
+from NatureLM.beans_zero.data.parquet import ParquetFile, ParquetShards
+from NatureLM.errors import ConfigError, DataError
+
+SPLIT = "test"
+
+
+def open_hub(name: str) -> ParquetShards:
+    """Return the test split of a data set of the hub.
+
+    Which files it has is what ``datasets`` says; they are then read in place, by ranges of bytes.
+
+    Parameters
+    ----------
+    name : str
+        Such as ``EarthSpeciesProject/BEANS-Zero``.
+
+    Raises
+    ------
+    ConfigError
+        ``datasets`` is not installed, or the data set has another form.
+    DataError
+        The hub cannot be reached, or knows no such data set.
+    """
+    try:
+        import datasets
+        import pyarrow.parquet  # noqa: F401
+    except ImportError:
+        raise ConfigError(
+            f"--data-path {name}: reading from the hub needs the package datasets, which is not installed: "
+            "pip install -e '.[eval]'."
+        ) from None
+    try:
+        builder = datasets.load_dataset_builder(name)
+    except Exception as error:  # of many libraries: not found, no login, no network
+        reason = " ".join(str(error).split()).rstrip(".") or type(error).__name__
+        raise DataError(
+            f"the data set {name} cannot be had from the hub ({reason}); check the name and the network, or "
+            "name a copy on this machine with --data-path."
+        ) from None
+    files = (builder.config.data_files or {}).get(SPLIT, [])
+    if not files:
+        raise ConfigError(f"--data-path {name}: has no split '{SPLIT}' that could be read in place.")
+    other = next((file for file in files if not str(file).endswith(".parquet")), None)
+    if other is not None:
+        raise ConfigError(
+            f"--data-path {name}: only Parquet files are read from the hub, and it holds {other}; download "
+            "it, and name the folder."
+        )
+    return ParquetShards(name, None, [_file(str(file)) for file in files])
+
+
+def _file(url: str) -> ParquetFile:
+    """Return a file of the hub; its address holds the revision, which stands for the time of change."""
+    import fsspec
+
+    def opened() -> Any:
+        return fsspec.open(url, "rb").open()
+
+    return ParquetFile(url, opened, (0, zlib.crc32(url.encode())))
