@@ -11,7 +11,7 @@ from typing import Any
 
 from NatureLM import __version__
 from NatureLM.beans_zero.components import LONGEST_SECONDS, unknown_component
-from NatureLM.beans_zero.data import Sounds, open_source
+from NatureLM.beans_zero.data import Sounds, Source, open_source
 from NatureLM.beans_zero.data.source import Signal
 from NatureLM.beans_zero.predictions import Answers, read_predictions
 from NatureLM.beans_zero.results import Results, metrics_paths, write_results
@@ -142,7 +142,7 @@ def run_benchmark(request: Request, observer: Observer, engine: Engine | None = 
             observer,
             devices=str(engine.model.device),
             to_row=lambda answer: _prediction(answer, by_name[answer.audio_path]),
-            before=lambda left: ears.open(source.sounds([by_name[each.name].place for each in left])),
+            before=lambda left: ears.open(source, [by_name[each.name] for each in left]),
         )
     failed = Counter(row.component for row in plan.rows if sink.progress(row.name).state == "failed")
     results = _results(request, engine, plan, failed, sink)
@@ -163,8 +163,8 @@ class _Ears:
     def __init__(self) -> None:
         self._sounds: Sounds | None = None
 
-    def open(self, sounds: Sounds) -> None:
-        self._sounds = sounds
+    def open(self, source: Source, rows: Sequence[Row]) -> None:
+        self._sounds = source.sounds([row.place for row in rows if row.problem is None])
 
     def of(self, row: Row) -> _Ear:
         return _Ear(self, row)

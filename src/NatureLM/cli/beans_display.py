@@ -85,10 +85,9 @@ class Display:
                 file=sys.stderr,
             )
         before = f", {run.reused} done before" if run.reused else ""
-        rows = "1 row" if run.rows == 1 else f"{run.rows} rows"
+        predictions, (metrics, lines) = run.results.about["predictions"], run.metrics
         print(
-            f"{rows}{failed}{before}; predictions in {run.results.about['predictions']}, metrics in "
-            f"{run.metrics[0]} and {run.metrics[1]}",
+            f"{_rows(run.rows)}{failed}{before}; predictions in {predictions}, metrics in {metrics} and {lines}",
             file=sys.stderr,
         )
 
@@ -96,7 +95,7 @@ class Display:
         now = time.monotonic()
         if self._done[name] == self._totals[name]:
             failed = f", {self._failed[name]} of them failed" if self._failed[name] else ""
-            print(f"{name}: {self._totals[name]} rows done{failed}", file=sys.stderr)
+            print(f"{name}: {_rows(self._totals[name])} done{failed}", file=sys.stderr)
         elif now - self._said > SECONDS_BETWEEN_LINES:
             print(
                 f"{name}: {self._done[name]} of {self._totals[name]} rows, {self._left(name)} left",
@@ -110,3 +109,7 @@ class Display:
         """Return the time that the rest of a component takes at the run's pace so far."""
         seconds = (time.monotonic() - self._started) / max(1, self._done.total())
         return str(timedelta(seconds=round(seconds * (self._totals[name] - self._done[name]))))
+
+
+def _rows(number: int) -> str:
+    return "1 row" if number == 1 else f"{number} rows"

@@ -10,6 +10,9 @@ from NatureLM.errors import ConfigError, DataError
 
 SPLIT = "test"
 
+BLOCK_BYTES = 2**20
+"""Asked of the hub at a time: the text of a row group often fits into one."""
+
 
 def open_hub(name: str) -> ParquetShards:
     """Return the test split of a data set of the hub.
@@ -58,9 +61,10 @@ def open_hub(name: str) -> ParquetShards:
 
 def _file(url: str) -> ParquetFile:
     """Return a file of the hub; its address holds the revision, which stands for the time of change."""
-    import fsspec
+    from fsspec.core import url_to_fs
 
     def opened() -> Any:
-        return fsspec.open(url, "rb").open()
+        files, path = url_to_fs(url)
+        return files.open(path, "rb", block_size=BLOCK_BYTES, cache_type="blockcache")
 
     return ParquetFile(url, opened, (0, zlib.crc32(url.encode())))

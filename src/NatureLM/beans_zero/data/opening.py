@@ -15,6 +15,9 @@ from NatureLM.beans_zero.data.table import AudioTable
 from NatureLM.errors import ConfigError
 
 HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+")
+NOT_DATA = (".", "cache-")
+"""What names begin with of hidden files, and of those in which ``datasets`` keeps what it has worked out."""
+
 TABLES = (".csv", ".jsonl")
 KINDS = (
     "a folder that save_to_disk wrote, Arrow or Parquet files, or audio files with a table (CSV, JSON lines)"
@@ -48,7 +51,8 @@ def open_source(data_path: str) -> Source:
         _check_installed(data_path)
         return ArrowShards(data_path, folder, [folder / name for name in _saved_files(folder)])
     for ending in (".parquet", ".arrow"):
-        if files := sorted(file for file in folder.rglob(f"*{ending}") if not file.name.startswith(".")):
+        files = sorted(file for file in folder.rglob(f"*{ending}") if not file.name.startswith(NOT_DATA))
+        if files:
             return _open_files(data_path, folder, files)
     tables = sorted(file for file in folder.iterdir() if file.suffix.lower() in TABLES)
     if len(tables) > 1:

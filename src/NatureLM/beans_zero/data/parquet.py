@@ -18,7 +18,6 @@ from NatureLM.beans_zero.data.source import Fields, Signal, Stamp, check_columns
 from NatureLM.errors import DataError, RecordingError
 
 TEXT_ROWS_AT_ONCE = 1000
-SOUND_ROWS_AT_ONCE = 8
 BUFFER_BYTES = 2**20
 """Read of a column at a time. Without it all of a row group's sound, often a gigabyte, would be."""
 
@@ -121,13 +120,11 @@ def _cells(
         fault: Exception = RecordingError("its row group ends before it")
         try:
             with closing(_opened(file)) as parquet:
-                rows = parquet.iter_batches(SOUND_ROWS_AT_ONCE, row_groups=[group], columns=["audio"])
-                for batch in rows:
-                    for row in range(len(batch)):
-                        if start + row in missing:
-                            missing.remove(start + row)
-                            yield start + row, batch.column(0)[row]
-                    start += len(batch)
+                rows = parquet.iter_batches(1, row_groups=[group], columns=["audio"])  # one is megabytes
+                for place, batch in enumerate(rows, start):
+                    if place in missing:
+                        missing.remove(place)
+                        yield place, batch.column(0)[0]
                     if not missing:
                         break
         except (DataError, OSError, ValueError, RuntimeError) as error:  # pyarrow's own are among them
