@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from NatureLM import __version__
-from NatureLM.beans_zero.components import LONGEST_SECONDS, unknown_component
+from NatureLM.beans_zero.components import COMPONENTS, LONGEST_SECONDS, unknown_component
 from NatureLM.beans_zero.data import Sounds, Source, open_source
 from NatureLM.beans_zero.data.source import Signal
 from NatureLM.beans_zero.predictions import Answers, read_predictions
@@ -218,7 +218,8 @@ def _parameters(request: Request, engine: Engine) -> dict[str, Any]:
 
 
 def _results(request: Request, engine: Engine, plan: Plan, failed: Counter[str], sink: Sink) -> Results:
-    answers: dict[str, Answers] = {row.component: Answers() for row in plan.rows}
+    there = {row.component for row in plan.rows}
+    answers = {each.name: Answers() for each in COMPONENTS if each.name in there}
     if sink.answers:
         answers |= read_predictions(request.output)
     scored = score(

@@ -68,12 +68,16 @@ def _show_version(asked: bool) -> None:
 
 def _refuse_options(context: typer.Context) -> None:
     """Refuse options of the run before a command, which would not hear them."""
-    for name, value in context.params.items():
-        if value not in (None, False):
-            raise ConfigError(
-                f"--{name.replace('_', '-')} before {context.invoked_subcommand} belongs to the run; "
-                f"leave it out, or see beans {context.invoked_subcommand} --help."
-            )
+    for name in _given(context):
+        raise ConfigError(
+            f"--{name.replace('_', '-')} before {context.invoked_subcommand} belongs to the run; "
+            f"leave it out, or see beans {context.invoked_subcommand} --help."
+        )
+
+
+def _given(context: typer.Context) -> list[str]:
+    """Return the options that were typed; a list that was not is None or empty."""
+    return [name for name, value in context.params.items() if value or (value == 0 and value is not False)]
 
 
 @app.callback(invoke_without_command=True, epilog=EXAMPLES)
@@ -145,7 +149,7 @@ def beans(
     if context.invoked_subcommand is not None:
         _refuse_options(context)
         return 0
-    if all(value in (None, False) for value in context.params.values()):
+    if not _given(context):
         raise ConfigError(f"Nothing to run on: give --data-path, {HUB_ID} or a copy of it. See beans --help.")
     from NatureLM.beans_zero import report
     from NatureLM.beans_zero.run import Request, run_benchmark

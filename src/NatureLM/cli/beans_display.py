@@ -87,7 +87,8 @@ class Display:
         before = f", {run.reused} done before" if run.reused else ""
         predictions, (metrics, lines) = run.results.about["predictions"], run.metrics
         print(
-            f"{_rows(run.rows)}{failed}{before}; predictions in {predictions}, metrics in {metrics} and {lines}",
+            f"{_rows(run.rows)}{failed}{before}; predictions in {predictions}, "
+            f"metrics in {metrics} and {lines}",
             file=sys.stderr,
         )
 

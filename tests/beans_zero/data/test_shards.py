@@ -23,7 +23,13 @@ def write_arrow(table: Any, path: Path, *, of_file_format: bool = False) -> None
 
 
 @pytest.fixture(params=["arrow", "arrow file format", "saved", "saved dict", "parquet", "hub layout"])
-def source(request: pytest.FixtureRequest, mini_table: Any, mini_parquet: Path, tmp_path: Path) -> Source:
+def source(
+    request: pytest.FixtureRequest,
+    mini_table: Any,
+    mini_parquet: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> Source:
     if request.param.startswith("arrow"):
         write_arrow(mini_table[:7], tmp_path / "data-0.arrow", of_file_format="file" in request.param)
         write_arrow(mini_table[7:], tmp_path / "data-1.arrow")
@@ -38,6 +44,7 @@ def source(request: pytest.FixtureRequest, mini_table: Any, mini_parquet: Path, 
         )
         for shard in mini_parquet.iterdir():
             (tmp_path / shard.name).symlink_to(shard)
+        monkeypatch.setattr("huggingface_hub.HfApi.dataset_info", lambda *_, **__: None)
         return open_hub(str(tmp_path))
     saved = datasets.Dataset(datasets.table.InMemoryTable(mini_table))
     if request.param == "saved dict":
@@ -128,12 +135,13 @@ def test_a_column_that_is_missing_is_named(ending: str, mini_table: Any, tmp_pat
 
 
 def test_the_hub_is_named_when_it_cannot_be_reached(monkeypatch: pytest.MonkeyPatch) -> None:
-    datasets = pytest.importorskip("datasets", reason="datasets is not installed (extra eval)")
+    pytest.importorskip("datasets", reason="datasets is not installed (extra eval)")
 
-    def unreachable(name: str) -> Any:
+    def unreachable(hub: Any, name: str, timeout: float) -> Any:
+        assert (name, timeout) == ("a/b", 5.0)
         raise ConnectionError("no network")
 
-    monkeypatch.setattr(datasets, "load_dataset_builder", unreachable)
+    monkeypatch.setattr("huggingface_hub.HfApi.dataset_info", unreachable)
     with pytest.raises(
         DataError, match=r"data set a/b cannot be had from the hub \(no network\); check the name"
     ):

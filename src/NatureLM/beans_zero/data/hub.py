@@ -9,6 +9,7 @@ from NatureLM.beans_zero.data.parquet import ParquetFile, ParquetShards
 from NatureLM.errors import ConfigError, DataError
 
 SPLIT = "test"
+TIMEOUT_SECONDS = 5.0
 
 BLOCK_BYTES = 2**20
 """Asked of the hub at a time: the text of a row group often fits into one."""
@@ -39,14 +40,11 @@ def open_hub(name: str) -> ParquetShards:
             f"--data-path {name}: reading from the hub needs the package datasets, which is not installed: "
             "pip install -e '.[eval]'."
         ) from None
+    _check_reachable(name)
     try:
         builder = datasets.load_dataset_builder(name)
-    except Exception as error:  # of many libraries: not found, no login, no network
-        reason = " ".join(str(error).split()).rstrip(".") or type(error).__name__
-        raise DataError(
-            f"the data set {name} cannot be had from the hub ({reason}); check the name and the network, or "
-            "name a copy on this machine with --data-path."
-        ) from None
+    except Exception as error:  # of many libraries
+        raise _unavailable(name, error) from None
     files = (builder.config.data_files or {}).get(SPLIT, [])
     if not files:
         raise ConfigError(f"--data-path {name}: has no split '{SPLIT}' that could be read in place.")
@@ -57,6 +55,24 @@ def open_hub(name: str) -> ParquetShards:
             "it, and name the folder."
         )
     return ParquetShards(name, None, [_file(str(file)) for file in files])
+
+
+def _check_reachable(name: str) -> None:
+    """Ask the hub once, without retries: whoever is offline is told so within seconds."""
+    from huggingface_hub import HfApi
+
+    try:
+        HfApi().dataset_info(name, timeout=TIMEOUT_SECONDS)
+    except Exception as error:  # not found, no login, no network, each of another kind
+        raise _unavailable(name, error) from None
+
+
+def _unavailable(name: str, error: Exception) -> DataError:
+    reason = str(error).strip().partition("\n")[0].rstrip(".") or type(error).__name__
+    return DataError(
+        f"the data set {name} cannot be had from the hub ({reason}); check the name and the network, or "
+        "name a copy on this machine with --data-path."
+    )
 
 
 def _file(url: str) -> ParquetFile:
