@@ -17,6 +17,10 @@ class ConfigError(NatureLMError):
     """A configuration file or option is wrong."""
 
 
+class DataError(NatureLMError):
+    """A copy of a benchmark's data cannot be read."""
+
+
 class PredictionsError(NatureLMError):
     """A file of predictions, or of metrics, is not what it should be."""
 

@@ -1,4 +1,4 @@
-"""``beans score``, ``beans info`` and ``beans report``, as they are called."""
+"""``beans``, its run and its commands, as they are called."""
 
 import json
 import os
@@ -135,14 +135,49 @@ def test_all_labels_of_the_component(capsys: pytest.CaptureFixture[str]) -> None
             "--data-path before score belongs to the run; leave it out, or see beans score --help.",
         ),
         (["scor", "x"], 2, "No such command 'scor'."),
+        (["--data-path", "none"], 2, "--data-path none: does not exist; expected a hub id, a folder that"),
+        (["--data-path", "a.csv", "--output-path", "b.csv"], 2, "--output-path b.csv: predictions are JSON"),
+        (
+            ["--data-path", "rows.jsonl", "--components", "esc5", "--output-path", "new.jsonl"],
+            2,
+            "'esc5' is not a component of BEANS-Zero; the nearest is 'esc50' (beans info lists all).",
+        ),
+        (
+            ["--data-path", "rows.jsonl", "--components", "esc50, watkins", "--output-path", "new.jsonl"],
+            2,
+            "--components watkins: rows.jsonl holds no row of it; of those asked for there are esc50.",
+        ),
+        (
+            ["--data-path", "rows.jsonl"],
+            2,
+            "--output-path beans_zero_eval.jsonl: exists already; choose another name, or replace it",
+        ),
+        (
+            ["--data-path", "rows.jsonl", "--limit", "0"],
+            2,
+            "Invalid value for '--limit': ",
+        ),
+        (
+            ["--data-path", "rows.jsonl", "--options", "generation.beams=2", "--output-path", "new.jsonl"],
+            2,
+            "command line: unknown key 'generation.beams'; the nearest known key is 'generation.num_beams'.",
+        ),
+        (
+            ["--data-path", "rows.jsonl", "--cfg-path", "falls_back.yml", "--output-path", "new.jsonl"],
+            1,
+            "There is no model folder './no-model'; give 'bundled', an existing folder",
+        ),
     ],
 )
 def test_bad_usage_and_bad_files_are_one_line(
     arguments: list[str], status: int, message: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     Path("empty.jsonl").touch()
+    Path("falls_back.yml").write_text("model: ./no-model\nfallback: bundled\n")
+    row = {"dataset_name": "esc50", "output": "rain", "instruction": "What is it?", "audio": "rain.wav"}
+    Path("rows.jsonl").write_text(json.dumps(row) + "\n")
     assert beans(*arguments) == status
-    error = capsys.readouterr().err
+    error = capsys.readouterr().err.removeprefix("Reading which rows rows.jsonl holds ...\n")
     assert error.startswith(f"beans: error: {message}")
     assert error.count("\n") == 1
     assert not list(Path().glob("*metrics*"))

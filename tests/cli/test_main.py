@@ -43,11 +43,11 @@ def test_help_of_beans_shows_an_example(capsys: pytest.CaptureFixture[str]) -> N
     assert "beans --cfg-path configs/inference.yml --data-path" in capsys.readouterr().out
 
 
-def test_beans_says_that_it_is_not_there_yet(capsys: pytest.CaptureFixture[str]) -> None:
-    assert run(beans.app, "beans", []) == 1
+def test_beans_alone_does_not_begin_with_the_whole_benchmark(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(beans.app, "beans", []) == 2
     assert capsys.readouterr().err == (
-        "beans: error: running BEANS-Zero is not in version 0.1.0 yet; "
-        "naturelm infer asks any question of your own recordings.\n"
+        "beans: error: Nothing to run on: give --data-path, EarthSpeciesProject/BEANS-Zero or a copy of it. "
+        "See beans --help.\n"
     )
 
 

@@ -325,7 +325,7 @@ def test_named_csv_is_the_only_file_of_results() -> None:
     whole_run({"query": "Which?"}, ANSWER, FAILURE, results=Path("mine.csv"))
     assert names() == ["mine.csv", "mine.csv.failures.jsonl", "mine.csv.journal", "mine.csv.run.json"]
     assert Path("mine.csv").read_text().splitlines()[1] == (
-        "a.wav,mix,0.0,10.0,Which?,Great Tit,0.9,-0.1,naturelm-lite,,,false,[]"
+        "a.wav,mix,0.0,10.0,Which?,Great Tit,0.9,-0.1,naturelm-lite,,,false,,[],"
     )
 
 

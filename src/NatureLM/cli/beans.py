@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from enum import Enum
 from pathlib import Path
 from typing import Annotated, NoReturn, Optional
@@ -10,12 +11,14 @@ from typing import Annotated, NoReturn, Optional
 import typer
 
 from NatureLM import __version__
+from NatureLM.cli.infer import Device
 from NatureLM.cli.running import FAILED, run_and_exit
-from NatureLM.errors import ConfigError, NatureLMError
+from NatureLM.errors import ConfigError
 
 EXAMPLES = """\b
 Examples:
   beans --cfg-path configs/inference.yml --data-path EarthSpeciesProject/BEANS-Zero --output-path beans.jsonl
+  beans --data-path BEANS-Zero --components esc50,watkins --limit 100 --output-path beans.jsonl
   beans score beans.jsonl
   beans report beans_metrics.json --picture beans.png
 """
@@ -36,6 +39,10 @@ Examples:
 """
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
+
+
+HUB_ID = "EarthSpeciesProject/BEANS-Zero"
+DEFAULT_OUTPUT = Path("beans_zero_eval.jsonl")
 
 
 class Labels(str, Enum):
@@ -59,16 +66,76 @@ def _show_version(asked: bool) -> None:
         raise typer.Exit
 
 
+def _refuse_options(context: typer.Context) -> None:
+    """Refuse options of the run before a command, which would not hear them."""
+    for name in _given(context):
+        raise ConfigError(
+            f"--{name.replace('_', '-')} before {context.invoked_subcommand} belongs to the run; "
+            f"leave it out, or see beans {context.invoked_subcommand} --help."
+        )
+
+
+def _given(context: typer.Context) -> list[str]:
+    """Return the options that were typed; a list that was not is None or empty."""
+    return [name for name, value in context.params.items() if value or (value == 0 and value is not False)]
+
+
 @app.callback(invoke_without_command=True, epilog=EXAMPLES)
 def beans(
     context: typer.Context,
     cfg_path: Annotated[
         Optional[Path], typer.Option(help="YAML configuration; without it, the bundled model's.")
     ] = None,
-    data_path: Annotated[
-        Optional[str], typer.Option(help="Hub id of the benchmark, or a folder with a copy of it.")
+    model: Annotated[
+        Optional[str],
+        typer.Option(metavar="NAME", help="bundled, a hub id or a folder, in place of the configuration's."),
     ] = None,
-    output_path: Annotated[Optional[Path], typer.Option(help="Predictions, one JSON object a line.")] = None,
+    data_path: Annotated[
+        Optional[str],
+        typer.Option(
+            metavar="DATA",
+            help="Hub id of the benchmark (read where it lies), or a copy of it: what save_to_disk wrote, "
+            f"Arrow or Parquet files, audio files with a table (CSV, JSON lines).  [default: {HUB_ID}]",
+        ),
+    ] = None,
+    output_path: Annotated[
+        Optional[Path],
+        typer.Option(
+            metavar="FILE",
+            help="Predictions, one JSON object a line; metrics go to FILE with _metrics.json and "
+            "_metrics.jsonl for its ending. A run that was stopped goes on when the same command is given "
+            f"again.  [default: {DEFAULT_OUTPUT}]",
+        ),
+    ] = None,
+    components: Annotated[
+        Optional[str],
+        typer.Option(metavar="NAMES", help="Only these, with commas between, such as esc50,watkins."),
+    ] = None,
+    limit: Annotated[
+        Optional[int], typer.Option(metavar="N", min=1, help="Only the first N rows of each component.")
+    ] = None,
+    batch_size: Annotated[
+        Optional[int],
+        typer.Option(metavar="N", min=1, help="Rows that go through the model together.  [default: 16]"),
+    ] = None,
+    num_workers: Annotated[
+        Optional[int],
+        typer.Option(metavar="N", min=0, help="Threads that read and resample audio (0 counts as 1)."),
+    ] = None,
+    device: Annotated[
+        Optional[Device], typer.Option(help="Where the model runs; auto takes a GPU where there is one.")
+    ] = None,
+    options: Annotated[
+        Optional[list[str]],
+        typer.Option(metavar="KEY=VALUE", help="A setting of the configuration to change; may be repeated."),
+    ] = None,
+    allow_fallback: Annotated[
+        bool,
+        typer.Option("--allow-fallback", help="Let the bundled model be scored if the one asked for cannot."),
+    ] = False,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Begin anew where another run wrote --output-path.")
+    ] = False,
     version: Annotated[
         bool,
         typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version and exit."),
@@ -77,20 +144,40 @@ def beans(
     """Ask a model the questions of the BEANS-Zero benchmark and score its answers.
 
     Without a command, the run itself. The commands score, explain and report; they need no model.
+    Exit status of the run: 0; 1 if a row failed or a component could not be scored; 2 for bad usage.
     """
     if context.invoked_subcommand is not None:
-        options = {"--cfg-path": cfg_path, "--data-path": data_path, "--output-path": output_path}
-        for option, value in options.items():
-            if value is not None:
-                raise ConfigError(
-                    f"{option} before {context.invoked_subcommand} belongs to the run; "
-                    f"leave it out, or see beans {context.invoked_subcommand} --help."
-                )
+        _refuse_options(context)
         return 0
-    raise NatureLMError(
-        f"running BEANS-Zero is not in version {__version__} yet; "
-        "naturelm infer asks any question of your own recordings."
+    if not _given(context):
+        raise ConfigError(f"Nothing to run on: give --data-path, {HUB_ID} or a copy of it. See beans --help.")
+    from NatureLM.beans_zero import report
+    from NatureLM.beans_zero.run import Request, run_benchmark
+    from NatureLM.cli.beans_display import Display
+    from NatureLM.infer.settings import read_configuration
+
+    typed = {"model": model, "batch_size": batch_size, "device": device.value if device else None}
+    configuration = read_configuration(cfg_path, options or (), typed)
+    fallback = (configuration.config.fallback or "bundled") if allow_fallback else None
+    config = configuration.config.model_copy(update={"fallback": fallback})
+    request = Request(
+        data_path=data_path or HUB_ID,
+        output=output_path or DEFAULT_OUTPUT,
+        components=[name.strip() for name in components.split(",")] if components else (),
+        limit=limit,
+        overwrite=overwrite,
+        decoders=num_workers,
+        configuration=replace(configuration, config=config),
     )
+    with Display() as display:
+        done = run_benchmark(request, display)
+    if report.lines([done.results]):
+        typer.echo(report.as_text([done.results], _columns()), nl=False)
+    for note in report.notes([done.results]):
+        typer.echo(note, err=True)
+    display.close_with(done)
+    unscored = any(each.problem for each in done.results.scores.values())
+    return FAILED if done.failed or unscored else 0
 
 
 @app.command(epilog=SCORE_EXAMPLES)

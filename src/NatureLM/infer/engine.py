@@ -6,7 +6,7 @@ import logging
 import os
 import time
 from collections import deque
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import closing
 from dataclasses import dataclass, replace
@@ -74,6 +74,9 @@ class Recording:
         Samples in memory, as :func:`NatureLM.audio.array_windows` takes them.
     sample_rate : int or None
         Rate in Hz of ``samples``.
+    read : callable or None
+        Returns samples and their rate; called by a thread that decodes, when the recording's turn comes.
+        What it raises is the recording's failure, as with a file.
     answered : int
         How many of its windows have been answered before: they are decoded, but not asked about again.
     """
@@ -83,6 +86,7 @@ class Recording:
     path: Path | None = None
     samples: npt.NDArray[Any] | None = None
     sample_rate: int | None = None
+    read: Callable[[], tuple[npt.NDArray[Any], int]] | None = None
     answered: int = 0
 
 
@@ -342,9 +346,12 @@ class Engine:
                 self._hear(window, channel, waveform, metadata, named)
                 for window, channel, waveform in windows
             )
-        assert recording.samples is not None and recording.sample_rate is not None
-        info = _info(recording.name, recording.samples, recording.sample_rate)
-        mixed = array_windows(recording.samples, recording.sample_rate, rate, length, hop, slower)
+        samples, sample_rate = recording.samples, recording.sample_rate
+        if recording.read is not None:
+            samples, sample_rate = recording.read()
+        assert samples is not None and sample_rate is not None
+        info = _info(recording.name, samples, sample_rate)
+        mixed = array_windows(samples, sample_rate, rate, length, hop, slower)
         unknown = RecorderMetadata()
         named = self._named(recording.name, unknown)
         return info, (self._hear(window, "mix", waveform, unknown, named) for window, waveform in mixed)

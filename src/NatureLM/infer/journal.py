@@ -41,8 +41,8 @@ SYNC_SECONDS = 5.0
 """Longest time that finished batches are left to the system's memory alone."""
 
 NO_CHANGE = (
-    *("audio_paths", "recordings_fingerprint", "model.requested", "model.loaded"),
-    "calibration.file",
+    *("audio_paths", "recordings_fingerprint", "model.requested", "model.loaded", "calibration.file"),
+    *("data_path", "components", "limit"),
 )
 """Parameters that change no answer about a recording: two runs are the same without them."""
 

@@ -20,7 +20,8 @@ from NatureLM.infer.building import build_engine
 from NatureLM.infer.candidate_lists import Names
 from NatureLM.infer.conversation import Conversation, part_of_recording
 from NatureLM.infer.engine import Engine, Event, Recording
-from NatureLM.infer.run import Observer, RunRequest, Summary, run_inference
+from NatureLM.infer.journaled import Observer
+from NatureLM.infer.run import RunRequest, Summary, run_inference
 from NatureLM.infer.settings import read_configuration, requested
 from NatureLM.infer.streaming import answers_of, recordings_error, stream_answers
 from NatureLM.infer.writers import COLUMNS, long_columns, long_rows

@@ -2,24 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import asdict, dataclass, field, replace
-from datetime import datetime, timezone
-from itertools import groupby
-from operator import itemgetter
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from NatureLM import __version__
 from NatureLM.audio import find_recordings
 from NatureLM.config import InferenceConfig
 from NatureLM.errors import ConfigError, RecordingError
-from NatureLM.infer.answers import Answer, Failure
 from NatureLM.infer.building import build_engine
-from NatureLM.infer.engine import Engine, Event, Finished, Recording
+from NatureLM.infer.engine import Engine, Recording
 from NatureLM.infer.fingerprint import model_fingerprint, recordings_fingerprint, request_fingerprint
-from NatureLM.infer.journal import Key, Part, file_key
+from NatureLM.infer.journal import Key, file_key
+from NatureLM.infer.journaled import Observer, answer_recordings
 from NatureLM.infer.settings import Configuration
 from NatureLM.infer.sinks import Sink, open_sink
 from NatureLM.infer.worker_process import Setup
@@ -91,19 +88,6 @@ class Summary:
     waiting_for_audio_share: float = 0.0
 
 
-class Observer(Protocol):
-    """Told what happens during a run."""
-
-    def say(self, message: str) -> None:
-        """Hear something that the user must know."""
-
-    def planned(self, paths: Sequence[Path]) -> None:
-        """Hear which files will be read, in order."""
-
-    def happened(self, index: int, event: Event) -> None:
-        """Hear an event of the file ``paths[index]``."""
-
-
 def run_inference(request: RunRequest, observer: Observer, engine: Engine | None = None) -> Summary:
     """Ask the queries about the files and write the answers; the results say which model gave them.
 
@@ -139,7 +123,7 @@ def run_inference(request: RunRequest, observer: Observer, engine: Engine | None
             told = {"asked": asked, "device": record["device"], "batch_size": record["batch_size"]}
             observer.say(f"Model: {before['model']['name']} on {told['device']}.")
             parameters = {**before, **_about(request, paths)}
-            return _run(request, None, parameters, told, keys, files, observer)
+            return _answer_files(request, None, parameters, told, keys, files, observer)
         given = engine is not None
         if engine is None:
             configuration = _without_fallback(request, queries, before)
@@ -151,10 +135,10 @@ def run_inference(request: RunRequest, observer: Observer, engine: Engine | None
         with _workers(request, engine, parameters["model"]["fingerprint"], keep=given) as devices:
             told = {"asked": asked, "device": devices, "batch_size": engine.batch_size}
             observer.say(f"Model: {engine.model.config.name} on {devices}.")
-            return _run(request, engine, parameters, told, keys, files, observer)
+            return _answer_files(request, engine, parameters, told, keys, files, observer)
 
 
-def _run(
+def _answer_files(
     request: RunRequest,
     engine: Engine | None,
     parameters: Mapping[str, Any],
@@ -164,58 +148,10 @@ def _run(
     observer: Observer,
 ) -> Summary:
     """Answer what is not answered yet, for which there must be an engine; ``told`` goes into the record."""
-    started = _now()
-
-    def waited() -> float:
-        return 0.0 if engine is None else round(engine.waiting_for_audio_share, 3)
-
-    def counts() -> dict[str, Any]:
-        return {
-            **told,
-            "started_at": started,
-            "finished_at": _now(),
-            "recordings_planned": len(keys),
-            "windows": files.windows,
-            "answers": files.answers,
-            "failures": files.failures,
-            "waiting_for_audio_share": waited(),
-        }
-
-    try:
-        files.begin(parameters, keys)
-        recordings, queries = [], tuple(parameters["queries"])
-        for name in keys:
-            done = files.progress(name)
-            if done.state != "finished":
-                recordings.append(Recording(name, queries, path=Path(name), answered=done.windows))
-        reused = len(keys) - len(recordings)
-        if files.answers:
-            observer.say(
-                f"Going on with an earlier run: {reused} of {len(keys)} recordings and {files.windows} "
-                "windows are done."
-            )
-        observer.planned([Path(recording.name) for recording in recordings])
-        with closing(_batches(engine, recordings)) as batches:
-            for batch in batches:
-                files.write(_parts(batch, recordings, keys))
-                for index, event in batch:
-                    observer.happened(index, event)
-                    if request.strict and isinstance(event, Failure):
-                        raise RecordingError(
-                            f"stopped at the first recording that cannot be read (--strict): {event.reason}"
-                        )
-        share = waited()
-        moved = files.finish(counts())
-    except BaseException:
-        partial = files.keep_partial(counts())
-        if partial is not None:
-            observer.say(
-                f"Stopped: the {files.answers} answers so far are kept in {partial}. "
-                "The same command goes on from here."
-            )
-        raise
-    if moved is not None:
-        observer.say(f"{files.results} held another run; its files are now {moved} and beside it.")
+    recordings = [Recording(name, tuple(parameters["queries"]), path=Path(name)) for name in keys]
+    done = answer_recordings(
+        engine, recordings, keys, files, parameters, observer, told=told, strict=request.strict
+    )
     return Summary(
         recordings=len(keys),
         windows=files.windows,
@@ -223,18 +159,9 @@ def _run(
         results=files.results,
         failures_path=files.failures_path() if files.failures else None,
         outputs=tuple(files.paths()),
-        reused=reused,
-        waiting_for_audio_share=share,
+        reused=done.reused,
+        waiting_for_audio_share=done.waiting_for_audio_share,
     )
-
-
-def _batches(
-    engine: Engine | None, recordings: Sequence[Recording]
-) -> Generator[list[tuple[int, Event]], None, None]:
-    """Yield the engine's batches; no recordings need no engine."""
-    if recordings:
-        assert engine is not None, "all is answered before where there is no engine"
-        yield from engine.batches(recordings)
 
 
 def _placed(request: RunRequest, config: InferenceConfig) -> str:
@@ -292,29 +219,6 @@ def _workers(request: RunRequest, engine: Engine, fingerprint: str, keep: bool) 
         torch.cuda.empty_cache()
     with closing(Workers(setup, devices, fingerprint)) as engine.workers:
         yield ", ".join(devices)
-
-
-def _parts(
-    batch: Iterable[tuple[int, Event]], recordings: Sequence[Recording], keys: Mapping[str, Key]
-) -> list[Part]:
-    """Return what a batch says of each recording, for the journal."""
-    parts = []
-    for index, events in groupby(batch, key=itemgetter(0)):
-        name = recordings[index].name
-        part = Part(name, keys[name])
-        place: tuple[str, float] | None = None
-        for _, event in events:
-            if isinstance(event, Answer):
-                part.rows.append(event.as_row())
-                here = (event.channel, event.start_seconds)
-                part.windows += here != place
-                place = here
-            elif isinstance(event, Failure):
-                part.state, part.reason = "failed", event.reason
-            elif isinstance(event, Finished):
-                part.state = "finished"
-        parts.append(part)
-    return parts
 
 
 def _without_fallback(
@@ -417,7 +321,3 @@ def _about(request: RunRequest, paths: Sequence[Path]) -> dict[str, Any]:
         "audio_paths": [str(path) for path in request.audio_paths],
         "recordings_fingerprint": recordings_fingerprint(paths),
     }
-
-
-def _now() -> str:
-    return datetime.now(timezone.utc).isoformat(timespec="seconds")

@@ -1,0 +1,86 @@
+"""A data set of the Hugging Face hub, read where it lies: no more of it than the rows asked for take."""
+
+from __future__ import annotations
+
+import zlib
+from typing import Any
+
+from NatureLM.beans_zero.data.parquet import ParquetFile, ParquetShards
+from NatureLM.errors import ConfigError, DataError
+
+SPLIT = "test"
+TIMEOUT_SECONDS = 5.0
+
+BLOCK_BYTES = 2**20
+"""Asked of the hub at a time: the text of a row group often fits into one."""
+
+
+def open_hub(name: str) -> ParquetShards:
+    """Return the test split of a data set of the hub.
+
+    Which files it has is what ``datasets`` says; they are then read in place, by ranges of bytes.
+
+    Parameters
+    ----------
+    name : str
+        Such as ``EarthSpeciesProject/BEANS-Zero``.
+
+    Raises
+    ------
+    ConfigError
+        ``datasets`` is not installed, or the data set has another form.
+    DataError
+        The hub cannot be reached, or knows no such data set.
+    """
+    try:
+        import datasets
+        import pyarrow.parquet  # noqa: F401
+    except ImportError:
+        raise ConfigError(
+            f"--data-path {name}: reading from the hub needs the package datasets, which is not installed: "
+            "pip install -e '.[eval]'."
+        ) from None
+    _check_reachable(name)
+    try:
+        builder = datasets.load_dataset_builder(name)
+    except Exception as error:  # of many libraries
+        raise _unavailable(name, error) from None
+    files = (builder.config.data_files or {}).get(SPLIT, [])
+    if not files:
+        raise ConfigError(f"--data-path {name}: has no split '{SPLIT}' that could be read in place.")
+    other = next((file for file in files if not str(file).endswith(".parquet")), None)
+    if other is not None:
+        raise ConfigError(
+            f"--data-path {name}: only Parquet files are read from the hub, and it holds {other}; download "
+            "it, and name the folder."
+        )
+    return ParquetShards(name, None, [_file(str(file)) for file in files])
+
+
+def _check_reachable(name: str) -> None:
+    """Ask the hub once, without retries: whoever is offline is told so within seconds."""
+    from huggingface_hub import HfApi
+
+    try:
+        HfApi().dataset_info(name, timeout=TIMEOUT_SECONDS)
+    except Exception as error:  # not found, no login, no network, each of another kind
+        raise _unavailable(name, error) from None
+
+
+def _unavailable(name: str, error: Exception) -> DataError:
+    reason = str(error).strip().partition("\n")[0].rstrip(".") or type(error).__name__
+    return DataError(
+        f"the data set {name} cannot be had from the hub ({reason}); check the name and the network, or "
+        "name a copy on this machine with --data-path."
+    )
+
+
+def _file(url: str) -> ParquetFile:
+    """Return a file of the hub; its address holds the revision, which stands for the time of change."""
+    from fsspec.core import url_to_fs
+
+    def opened() -> Any:
+        files, path = url_to_fs(url)
+        return files.open(path, "rb", block_size=BLOCK_BYTES, cache_type="blockcache")
+
+    return ParquetFile(url, opened, (0, zlib.crc32(url.encode())))

@@ -1,0 +1,87 @@
+"""The first seconds of what an ``audio`` cell holds."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import soundfile
+
+from NatureLM.beans_zero.data.sound import read_file, sound_of
+from NatureLM.errors import RecordingError
+
+pa = pytest.importorskip("pyarrow", reason="pyarrow is not installed (extra eval)")
+
+TONE = np.sin(np.arange(8000) / 10).astype(np.float32)
+
+
+def file_of(samples: np.ndarray, rate: int = 8000) -> bytes:
+    content = io.BytesIO()
+    soundfile.write(content, samples, rate, format="WAV", subtype="FLOAT")
+    return content.getvalue()
+
+
+@pytest.mark.parametrize(
+    "cell",
+    [
+        pa.scalar(TONE, pa.list_(pa.float32())),
+        pa.scalar(TONE, pa.large_list(pa.float64())),
+        pa.scalar({"array": TONE, "sampling_rate": 8000, "path": None}),
+        pa.scalar({"bytes": file_of(TONE), "path": "a.wav"}),
+        pa.scalar(file_of(TONE)),
+        pa.scalar(file_of(np.stack([TONE, TONE], axis=1))),
+    ],
+    ids=["list", "list of doubles", "decoded feature", "feature", "bytes", "stereo"],
+)
+def test_every_form_of_sound_is_read_up_to_the_seconds_asked_for(cell: Any) -> None:
+    for seconds, count in ((0.25, 2000), (5.0, 8000)):
+        samples, rate = sound_of(cell, seconds, 8000, None)
+        assert rate == 8000
+        np.testing.assert_allclose(samples, TONE[:count], atol=1e-7)
+
+
+def test_paths_begin_at_the_folder(tmp_path: Path) -> None:
+    (tmp_path / "a.wav").write_bytes(file_of(TONE))
+    for cell in (pa.scalar("a.wav"), pa.scalar({"bytes": None, "path": "a.wav"})):
+        np.testing.assert_array_equal(sound_of(cell, 0.1, None, tmp_path)[0], TONE[:800])
+    with pytest.raises(
+        RecordingError, match=r"its audio is the path a\.wav, which leads nowhere from the hub"
+    ):
+        sound_of(pa.scalar("a.wav"), 0.1, None, None)
+
+
+@pytest.mark.parametrize(
+    ("cell", "message"),
+    [
+        (pa.scalar(None, pa.list_(pa.float32())), "its audio is null"),
+        (pa.scalar([], pa.list_(pa.float32())), "its audio has no samples"),
+        (
+            pa.scalar([[0.5]], pa.list_(pa.list_(pa.float32()))),
+            "expected a list of samples, or an audio file",
+        ),
+        (pa.scalar(3), "its audio is int64; expected a list of samples"),
+        (pa.scalar(b"no audio"), "its audio cannot be decoded"),
+        (pa.scalar(file_of(TONE[:0])), "its audio has no samples"),
+    ],
+    ids=["null", "empty", "nested", "number", "no audio", "empty file"],
+)
+def test_what_is_no_sound_says_so(cell: Any, message: str) -> None:
+    with pytest.raises(RecordingError, match=message):
+        sound_of(cell, 1.0, 8000, None)
+
+
+def test_bare_samples_need_a_rate() -> None:
+    with pytest.raises(RecordingError, match="its metadata name no sample_rate"):
+        sound_of(pa.scalar(TONE, pa.list_(pa.float32())), 1.0, None, None)
+
+
+def test_only_as_much_of_a_file_is_decoded_as_is_asked_for(tmp_path: Path) -> None:
+    damaged = TONE.copy()
+    damaged[4000] = np.nan
+    (tmp_path / "a.wav").write_bytes(file_of(damaged))
+    np.testing.assert_array_equal(read_file(tmp_path / "a.wav", 0.5)[0], TONE[:4000])
+    with pytest.raises(RecordingError, match=r"a\.wav is damaged: the sample at 0\.500 s is nan"):
+        read_file(tmp_path / "a.wav", 0.6)

@@ -1,0 +1,81 @@
+"""Audio files beside a table, and paths that hold nothing."""
+
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import soundfile
+
+from NatureLM.beans_zero.data import open_source
+from NatureLM.errors import ConfigError, DataError, RecordingError
+
+ROW = {"dataset_name": "cbi", "output": "Great Tit", "instruction": "Which?", "id": "a", "audio": "a.wav"}
+
+
+def write(folder: Path, ending: str, *rows: dict[str, Any]) -> None:
+    with (folder / f"rows.{ending}").open("w", newline="") as file:
+        if ending == "csv":
+            table = csv.DictWriter(file, rows[0])
+            table.writeheader()
+            table.writerows(rows)
+        else:
+            file.writelines(json.dumps(row) + "\n" for row in rows)
+
+
+@pytest.mark.parametrize("ending", ["csv", "jsonl"])
+def test_rows_and_their_files(ending: str, tmp_path: Path) -> None:
+    samples = np.sin(np.arange(16_000) / 9).astype(np.float32)
+    soundfile.write(tmp_path / "a.wav", samples, 16_000, subtype="FLOAT")
+    write(tmp_path, ending, ROW, {**ROW, "id": "b", "audio": ""}, {**ROW, "id": "c", "audio": "none.wav"})
+    data = open_source(str(tmp_path))
+    fields = list(data.fields(()))
+    assert [each.values["id"] for each in fields] == ["a", "b", "c"]
+    assert fields[0].stamp[0] == (tmp_path / "a.wav").stat().st_size
+    sounds = data.sounds([0, 1, 2])
+    heard, rate = sounds.read(0, 0.5, None)
+    assert rate == 16_000
+    np.testing.assert_array_equal(heard, samples[:8000])
+    with pytest.raises(RecordingError, match="it names no audio file"):
+        sounds.read(1, 1.0, None)
+    with pytest.raises(RecordingError, match=r"none\.wav does not exist"):
+        sounds.read(2, 1.0, None)
+
+
+@pytest.mark.parametrize(
+    ("content", "error", "message"),
+    [
+        ('{"a": ', DataError, r"rows\.jsonl, line 1: is not JSON"),
+        ("[1]", DataError, r"rows\.jsonl, line 1: each line must be one JSON object"),
+        ('{"dataset_name": "cbi"}', ConfigError, "has no column 'output'"),
+        (
+            '{"dataset_name": "cbi", "output": "x", "instruction": "y"}',
+            ConfigError,
+            "has no column 'audio' with the names of audio files",
+        ),
+    ],
+)
+def test_a_table_that_is_none_says_so(
+    content: str, error: type[Exception], message: str, tmp_path: Path
+) -> None:
+    (tmp_path / "rows.jsonl").write_text(content + "\n")
+    with pytest.raises(error, match=message):
+        list(open_source(str(tmp_path / "rows.jsonl")).fields(()))
+
+
+def test_paths_without_data_are_bad_usage(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="no/such/folder: does not exist; expected a hub id, a folder"):
+        open_source("no/such/folder")
+    with pytest.raises(ConfigError, match="holds no data; expected a folder that save_to_disk wrote"):
+        open_source(str(tmp_path))
+    (tmp_path / "a.csv").touch()
+    (tmp_path / "b.csv").touch()
+    with pytest.raises(ConfigError, match=r"holds several tables \(a\.csv, b\.csv\); name the one to read"):
+        open_source(str(tmp_path))
+    (tmp_path / "a.txt").touch()
+    with pytest.raises(ConfigError, match="is no data that can be read"):
+        open_source(str(tmp_path / "a.txt"))
