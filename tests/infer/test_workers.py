@@ -47,6 +47,7 @@ def test_two_processes_give_the_rows_and_the_journal_of_one(
     Path("bad.wav").write_text("no sound")
     command = ["infer", "--audio-path", ".", "--query", FOCAL, "--query", "Caption the audio"]
     command += ["--window-length-seconds", "5", "--batch-size", "2", "--format", "jsonl,csv"]
+    command += ["--candidates", "Great Tit, Boreal Owl"]
     with monkeypatch.context() as here:
         here.setattr("NatureLM.models.loading.load_model", lambda *_: model)
         here.setattr(model, "requested_as", "bundled", raising=False)

@@ -78,7 +78,7 @@ class Workers:
         self,
         waveforms: Sequence[npt.NDArray[np.float32]],
         asked: Sequence[Sequence[str]],
-        candidates: Sequence[Candidates | None],
+        candidates: Sequence[Candidates | None] = (),
     ) -> Future[Answers]:
         """Have a batch answered by the next worker that is free; see :func:`NatureLM.infer.asking.ask`."""
         job: Future[Answers] = Future()
