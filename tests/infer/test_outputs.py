@@ -382,7 +382,7 @@ def test_stopped_run_keeps_every_format() -> None:
 
 
 def test_interruption_while_tables_are_made_keeps_the_journal(monkeypatch: pytest.MonkeyPatch) -> None:
-    def interrupted(*_: object) -> None:
+    def interrupted(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
     files = begun({}, ANSWER, results=Path("mine"), formats="jsonl,csv")

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).parents[2]
 LIST = "What are the common names for the species in the audio, if any?"
-FLEETING = ("started_at", "finished_at", "waiting_for_audio_share")
+FLEETING = ("started_at", "finished_at", "waiting_for_audio_share", "asked")
 
 
 def contents(stem: str) -> dict[str, Any]:
