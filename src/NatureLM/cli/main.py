@@ -8,11 +8,13 @@ from typing import Annotated, NoReturn
 import typer
 
 from NatureLM import __version__
+from NatureLM.cli import app as web_app
 from NatureLM.cli import convert, infer, setup, train
 from NatureLM.cli.running import run_and_exit
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, rich_markup_mode=None)
 app.command("infer", epilog=infer.EXAMPLES)(infer.infer)
+app.command("inference-app", epilog=web_app.EXAMPLES)(web_app.inference_app)
 app.command("train", epilog=train.EXAMPLES)(train.train)
 app.command("convert", epilog=convert.EXAMPLES)(convert.convert)
 app.command("setup", epilog=setup.EXAMPLES)(setup.setup)

@@ -29,6 +29,7 @@ from NatureLM.models.lora import add_lora, room_to_merge, set_lora_strength, unm
 from NatureLM.models.processing import NatureLMProcessor
 from NatureLM.models.prompt_cache import read_prompts
 from NatureLM.models.sampling import SeededSampling
+from NatureLM.models.watching import Watch, Watching
 
 WindowFeatures = Any
 """What the encoder says of one window; a tensor whose shape is the encoder's own."""
@@ -273,6 +274,7 @@ class NatureLM(PreTrainedModel, GenerationMixin):
         queries: Sequence[str],
         settings: AnswerSettings | None = None,
         histories: Sequence[Sequence[Turn]] | None = None,
+        watch: Watch | None = None,
     ) -> list[ModelAnswer]:
         """Answer one question about each window, as one batch.
 
@@ -287,6 +289,9 @@ class NatureLM(PreTrainedModel, GenerationMixin):
             The defaults, unless given.
         histories : sequence of sequences of Turn, optional
             What was asked about each window before.
+        watch : callable, optional
+            Told after each token what the answers are so far, in the order of the windows; they end there if
+            it returns False. For one beam.
 
         Returns
         -------
@@ -296,9 +301,14 @@ class NatureLM(PreTrainedModel, GenerationMixin):
         Raises
         ------
         ConfigError
-            If a query names another number of recordings than it has, or a prompt is too long for the model.
+            If a query names another number of recordings than it has, a prompt is too long for the model, or
+            answers of several beams are to be watched.
         """
         settings = settings or AnswerSettings()
+        if watch is not None and settings.num_beams > 1:
+            raise ConfigError(
+                f"Answers of {settings.num_beams} beams cannot be watched as they come; set num_beams to 1."
+            )
         alpha = 1.0 if settings.merging_alpha is None else settings.merging_alpha
         if self.int8_alpha not in (None, alpha):
             raise ConfigError(
@@ -334,6 +344,9 @@ class NatureLM(PreTrainedModel, GenerationMixin):
         beams = settings.num_beams
         kept = 1 if beams == 1 else max(2, 1 + len(ends)) * beams
         scores = ChosenScores(kept, normalised=beams > 1, ruled=bool(rules))
+        watching: list[Any] = []
+        if watch is not None:
+            watching = [Watching(watch, lambda row, ids: self.adapter.text(contexts[row], ids), ends)]
         output = self.language_model.generate(
             inputs_embeds=embeds,
             attention_mask=mask,
@@ -343,6 +356,7 @@ class NatureLM(PreTrainedModel, GenerationMixin):
             do_sample=False,
             length_penalty=settings.length_penalty,
             logits_processor=[scores.before, *rules, scores.after],
+            stopping_criteria=watching,
             # Beams compare what the rules leave; without it a name would cost an answer its rivals' share.
             renormalize_logits=bool(rules),
             return_dict_in_generate=True,
