@@ -49,7 +49,9 @@ def launch(settings: AppSettings, say: Any = print, *, stopped: threading.Event 
     from importlib.util import find_spec
 
     if find_spec("gradio") is None:
-        raise ConfigError("The web app needs Gradio, which is not installed: pip install 'naturelm-audio[app]'.")
+        raise ConfigError(
+            "The web app needs Gradio, which is not installed: pip install 'naturelm-audio[app]'."
+        )
     listening = listen(settings)
     starting = StartingPage(listening)
     say(f"NatureLM-audio is at {address(listening, settings)} (Ctrl-C ends it).")
@@ -107,8 +109,12 @@ def theme() -> gr.themes.Base:
     import gradio as gr
 
     return gr.themes.Soft(
-        primary_hue="emerald", secondary_hue="emerald", neutral_hue="stone", radius_size="lg",
-        font=list(SYSTEM_FONTS), font_mono=["ui-monospace", "monospace"],
+        primary_hue="emerald",
+        secondary_hue="emerald",
+        neutral_hue="stone",
+        radius_size="lg",
+        font=list(SYSTEM_FONTS),
+        font_mono=["ui-monospace", "monospace"],
     ).set(
         button_primary_background_fill="#047857",
         button_primary_background_fill_hover="#065f46",
@@ -136,7 +142,8 @@ def page(house: House) -> gr.Blocks:
         title="NatureLM-audio", analytics_enabled=False, delete_cache=(3600, KEPT_SECONDS), fill_width=False
     ) as blocks:
         gr.HTML(
-            "<h1>NatureLM-audio</h1><p>Ask questions about animal sounds in your recordings.</p>", elem_id="title"
+            "<h1>NatureLM-audio</h1><p>Ask questions about animal sounds in your recordings.</p>",
+            elem_id="title",
         )
         state = gr.HTML(house.state_html, elem_id="model-state")
         timer = gr.Timer(1.0)

@@ -208,18 +208,16 @@ class Chat:
                     with gr.Row(elem_id="examples"):
                         for path in house.files.examples:
                             button = gr.Button(path.stem.replace("_", " "), size="sm", min_width=90)
-                            button.click(
-                                lambda path=path: [str(path)], None, files, api_visibility="private"
-                            )
+                            button.click(lambda path=path: [str(path)], None, files, api_visibility="private")
                 which = gr.Dropdown(label="Shown recording", choices=[], visible=False)
                 player = gr.HTML(NOTHING_CHOSEN, elem_id="player")
                 notice = gr.HTML("", elem_id="chat-notice")
-                with gr.Row():
+                with gr.Row(elem_id="part"):
                     start = gr.Number(
                         0, label="Part from (s)", minimum=0, elem_id="part-start", min_width=100
                     )
                     end = gr.Number(
-                        None, label="to (s), empty: the end", minimum=0, elem_id="part-end", min_width=100
+                        None, label="to (s)", placeholder="end", minimum=0, elem_id="part-end", min_width=100
                     )
                     whole = gr.Button("Whole recording", size="sm", min_width=120)
             with gr.Column(scale=5, min_width=320):
@@ -231,11 +229,14 @@ class Chat:
                     feedback_options=None,
                     placeholder="Ask what you want to know; later questions may refer to earlier answers.",
                 )
-                task = gr.Dropdown(
-                    label="Task", choices=tasks_of(None), value=DEFAULT_QUERY, elem_id="task"
-                )
+                task = gr.Dropdown(label="Task", choices=tasks_of(None), value=DEFAULT_QUERY, elem_id="task")
                 question = gr.Textbox(
-                    DEFAULT_QUERY, label="Question", lines=2, max_lines=4, elem_id="question", submit_btn=False
+                    DEFAULT_QUERY,
+                    label="Question",
+                    lines=2,
+                    max_lines=4,
+                    elem_id="question",
+                    submit_btn=False,
                 )
                 with gr.Row():
                     ask = gr.Button("Ask", variant="primary", elem_id="ask", min_width=80)

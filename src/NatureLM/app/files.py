@@ -114,7 +114,9 @@ class AppFiles:
         path = None if self.recordings_dir is None else self.recordings_dir / name
         real = None if path is None else Path(os.path.realpath(path))
         if real is None or not real.is_relative_to(self.recordings_dir or real) or not real.is_file():
-            raise RecordingError(f"{Path(name).name}: not in the folder of recordings; choose one from the list.")
+            raise RecordingError(
+                f"{Path(name).name}: not in the folder of recordings; choose one from the list."
+            )
         self.check_type(real.name)
         return real
 
@@ -152,5 +154,3 @@ def remove_later(folder: Path, seconds: float) -> None:
     timer = threading.Timer(seconds, shutil.rmtree, (folder,), {"ignore_errors": True})
     timer.daemon = True
     timer.start()
-
-

@@ -62,7 +62,11 @@ def write_playable(path: Path, folder: Path) -> Path:
     from NatureLM.audio import probe
 
     info = probe(path)
-    rate = min(PLAYED_RATE, info.sample_rate) if info.sample_rate in (16000, 22050, 24000, 32000) else PLAYED_RATE
+    rate = (
+        min(PLAYED_RATE, info.sample_rate)
+        if info.sample_rate in (16000, 22050, 24000, 32000)
+        else PLAYED_RATE
+    )
     is_long = info.duration_seconds > LONGEST_WAV_SECONDS
     played = folder / f"play.{'mp3' if is_long else 'wav'}"
     options = {"format": "MP3"} if is_long else {"format": "WAV", "subtype": "PCM_16"}
@@ -100,8 +104,10 @@ def player_html(
     )
     over = "".join(_span(span, start, end) for span in spans)
     source = "" if played is None else f' src="gradio_api/file={quote(played.as_posix())}"'
-    audio = "" if played is None else (
-        f'<audio controls preload="metadata"{source} aria-label="Playback of {escape(name)}"></audio>'
+    audio = (
+        ""
+        if played is None
+        else (f'<audio controls preload="metadata"{source} aria-label="Playback of {escape(name)}"></audio>')
     )
     hint = "Drag over the picture to choose a part; click to jump there." if selectable else ""
     return (

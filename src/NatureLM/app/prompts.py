@@ -13,7 +13,10 @@ TASKS: tuple[tuple[str, str], ...] = (
     ("Genus", "What is the genus of the focal species in the audio?"),
     ("Caption", "Caption the audio."),
     ("Caption, scientific names", "Caption the audio, using the scientific name for any animal species."),
-    ("Which of these?", "Which of these, if any, are present in the audio recording? Great Tit, Common Cuckoo"),
+    (
+        "Which of these?",
+        "Which of these, if any, are present in the audio recording? Great Tit, Common Cuckoo",
+    ),
     ("Is there a bird?", "Is there a bird in the audio? Answer Yes or No."),
     ("How many species?", "How many species are in the audio?"),
     ("Other sounds", "Which non-animal sounds are heard?"),

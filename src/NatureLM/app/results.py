@@ -22,10 +22,8 @@ MOST_ROWS = 2000
 MOST_LANES = 25
 """Species of a chart, the most frequent first."""
 
-HEADERS = ("recording", "start (s)", "end (s)", "question", "answer", "confidence", "evidence")
+HEADERS = ("recording", "start (s)", "end (s)", "answer", "confidence", "evidence", "question")
 """Columns of the table."""
-
-NAMES_OF_FORMATS = ("csv", "raven", "audacity")
 
 
 def table(rows: Iterable[Mapping[str, Any]]) -> Styler:
@@ -37,7 +35,6 @@ def table(rows: Iterable[Mapping[str, Any]]) -> Styler:
             row["audio_path"],
             round(row["start_seconds"], 2),
             round(row["end_seconds"], 2),
-            row["query"],
             row["output"],
             None if row["confidence"] is None else round(row["confidence"], 3),
             ", ".join(
@@ -45,6 +42,7 @@ def table(rows: Iterable[Mapping[str, Any]]) -> Styler:
                 for found in row["detections"]
                 if found["score"] is not None
             ),
+            row["query"],
         )
         for _, row in zip(range(MOST_ROWS), rows, strict=False)
     ]
@@ -61,7 +59,9 @@ def _shaded(confidence: float | None) -> str:
 
 def counts_chart(rows: Iterable[Mapping[str, Any]]) -> str:
     """Return bars, one a species: in how many windows an answer names it."""
-    counts = Counter(row["label"] for row in annotation_rows(rows) if row["common_name"] or row["scientific_name"])
+    counts = Counter(
+        row["label"] for row in annotation_rows(rows) if row["common_name"] or row["scientific_name"]
+    )
     if not counts:
         return '<p class="chart">No species was named.</p>'
     most = max(counts.values())
@@ -119,7 +119,9 @@ def write_files(jsonl: Path, named: Mapping[str, str]) -> list[str]:
         For each name of a recording its path, whose header tells the highest frequency for Raven.
     """
     outputs = [jsonl]
-    by_path = ({**row, "audio_path": named.get(row["audio_path"], row["audio_path"])} for row in read_rows(jsonl))
+    by_path = (
+        {**row, "audio_path": named.get(row["audio_path"], row["audio_path"])} for row in read_rows(jsonl)
+    )
     stem = jsonl.with_suffix("")
     outputs += write_tables(read_rows(jsonl), "csv", stem, overwrite=True)
     for written in write_tables(by_path, "raven,audacity", stem, overwrite=True, merge_consecutive=True):

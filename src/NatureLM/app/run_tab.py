@@ -127,4 +127,6 @@ def end_run(state: RunState) -> None:
 
 def files_output() -> gr.File:
     """Return the list of downloads."""
-    return gr.File(label="Downloads: jsonl, csv, Raven and Audacity (zip)", file_count="multiple", interactive=False)
+    return gr.File(
+        label="Downloads: jsonl, csv, Raven and Audacity (zip)", file_count="multiple", interactive=False
+    )

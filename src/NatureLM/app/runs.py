@@ -122,7 +122,10 @@ class Run:
 
     def _answer_all(self) -> None:
         before = 0.0
-        with closing(JsonlWriter(self.jsonl)) as writer, closing(self._engine.batches(self._recordings)) as batches:
+        with (
+            closing(JsonlWriter(self.jsonl)) as writer,
+            closing(self._engine.batches(self._recordings)) as batches,
+        ):
             while not self._stop.is_set():
                 with self._model.turn:
                     batch = next(batches, None)

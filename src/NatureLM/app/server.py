@@ -92,8 +92,12 @@ class StartingPage:
                     found = len(asked) > 1 and asked[1] in (b"/", b"/?")
                     status = b"200 OK" if found else b"503 Service Unavailable\r\nRetry-After: 1"
                     connection.sendall(
-                        b"HTTP/1.1 " + status + b"\r\nContent-Type: text/html; charset=utf-8\r\nCache-Control: "
-                        b"no-store\r\nConnection: close\r\nContent-Length: %d\r\n\r\n" % len(STARTING) + STARTING
+                        b"HTTP/1.1 "
+                        + status
+                        + b"\r\nContent-Type: text/html; charset=utf-8\r\nCache-Control: "
+                        b"no-store\r\nConnection: close\r\nContent-Length: %d\r\n\r\n"
+                        % len(STARTING)
+                        + STARTING
                     )
                 except OSError:
                     continue
@@ -120,7 +124,10 @@ class Guard:
         refused = self._refusal(scope)
         if refused is not None:
             status, text = refused
-            headers = [(b"content-type", b"text/plain; charset=utf-8"), (b"content-length", b"%d" % len(text))]
+            headers = [
+                (b"content-type", b"text/plain; charset=utf-8"),
+                (b"content-length", b"%d" % len(text)),
+            ]
             await send({"type": "http.response.start", "status": status, "headers": headers})
             await send({"type": "http.response.body", "body": text})
             return
@@ -165,7 +172,9 @@ def serve(listening: socket.socket, app: App, *, stopped: threading.Event | None
     """
     import uvicorn
 
-    config = uvicorn.Config(app, log_level="error", access_log=False, timeout_graceful_shutdown=2, lifespan="on")
+    config = uvicorn.Config(
+        app, log_level="error", access_log=False, timeout_graceful_shutdown=2, lifespan="on"
+    )
     server = uvicorn.Server(config)
 
     async def run() -> None:

@@ -59,9 +59,7 @@ def inference_app(
     ] = None,
     max_upload_mb: Annotated[
         Optional[int],
-        typer.Option(
-            metavar="MB", min=1, help="Largest upload.  [default: 4096 on this computer, else 500]"
-        ),
+        typer.Option(metavar="MB", min=1, help="Largest upload.  [default: 4096 on this computer, else 500]"),
     ] = None,
     show_errors: Annotated[
         bool, typer.Option("--show-errors", help="Show the tracebacks of faults on the page.")

@@ -145,7 +145,7 @@ class Interview:
                 yield
 
 
-def begin_interview(engine: Engine, paths: Sequence[Path], stretch: Stretch = Stretch()) -> Interview:  # noqa: B008
+def begin_interview(engine: Engine, paths: Sequence[Path], stretch: Stretch = Stretch()) -> Interview:
     """Hear recordings and begin an interview about them.
 
     Parameters
