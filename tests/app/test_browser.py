@@ -1,4 +1,4 @@
-"""The page in a real browser, as a visitor uses it; screenshots for the documentation come of the same run."""
+"""The page in a real browser, as a visitor uses it; the screenshots of the documentation come of it too."""
 
 from __future__ import annotations
 
@@ -256,7 +256,7 @@ def test_the_keyboard_reaches_the_controls(page: Any) -> None:
         page.keyboard.press("Tab")
         reached.add(
             page.evaluate(
-                "(() => { const e = document.activeElement; const own = e.closest('[id]:not([id^=component])');"
+                "(() => { const own = document.activeElement.closest('[id]:not([id^=component])');"
                 "return own ? own.id : ''; })()"
             )
         )

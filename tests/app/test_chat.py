@@ -110,7 +110,7 @@ def test_what_is_missing_is_said(chat: Chat, tmp_path: Path) -> None:
 def test_damaged_recordings_are_told_on_the_page(chat: Chat, house: House) -> None:
     damaged = house.files.new_folder() / "damaged.wav"
     damaged.write_bytes(b"this is no sound")
-    _, which, player, notice = chat.show(ChatState(), [str(damaged)], None)
+    _, _, player, notice = chat.show(ChatState(), [str(damaged)], None)
     assert player == NOTHING_CHOSEN
     assert 'role="alert"' in notice
     assert "damaged.wav" in notice

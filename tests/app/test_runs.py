@@ -94,7 +94,7 @@ def test_charts_count_and_place_the_answers(run: Run) -> None:
 
 def test_the_table_shades_the_confidence(run: Run) -> None:
     styled = table(run.rows())
-    assert list(styled.data["answer"])[0] == "Northern Saw-whet Owl"
+    assert styled.data["answer"].iloc[0] == "Northern Saw-whet Owl"
     assert list(styled.data["evidence"])[3].startswith("Great Tit 0.9")
     html = styled.to_html()
     assert "background-color: rgba(4, 120, 87, " in html

@@ -98,7 +98,7 @@ class House:
             f'<div class="notice mild" role="alert">{escape(text)}</div>' for text in self.model.warnings
         )
         return (
-            f'<div class="state" role="status"><b>{escape(config.name)}</b> on {pipeline.model.device} · hears up '
-            f"to {config.max_window_seconds:g} s at once, up to {config.sample_rate / 2000:g} kHz · answers are "
-            f"{way}</div>{warnings}"
+            f'<div class="state" role="status"><b>{escape(config.name)}</b> on {pipeline.model.device} · '
+            f"hears up to {config.max_window_seconds:g} s at once, up to {config.sample_rate / 2000:g} kHz · "
+            f"answers are {way}</div>{warnings}"
         )

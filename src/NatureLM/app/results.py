@@ -70,7 +70,8 @@ def counts_chart(rows: Iterable[Mapping[str, Any]]) -> str:
         f'<div class="bar" style="width:{100 * count / most:.1f}%"></div><b>{count}</b></div>'
         for name, count in counts.most_common(MOST_LANES)
     )
-    return f'<div class="chart" role="img" aria-label="Windows per species"><b>Windows per species</b>{bars}</div>'
+    title = "Windows per species"
+    return f'<div class="chart" role="img" aria-label="{title}"><b>{title}</b>{bars}</div>'
 
 
 def timeline(rows: Iterable[Mapping[str, Any]], seconds: float) -> str:

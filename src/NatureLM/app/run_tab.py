@@ -114,8 +114,9 @@ def _progress(run: Run) -> str:
     return (
         f'<div role="status">{run.answers} answers · {run.done_recordings} of {len(run.named)} recordings · '
         f"{clock(run.done_seconds, whole=True)} of {clock(run.total_seconds, whole=True)} heard{wrong} · "
-        f'{time_left}</div><div class="progress" role="progressbar" aria-label="Share heard" aria-valuemin="0" '
-        f'aria-valuemax="100" aria-valuenow="{100 * run.share:.0f}"><i style="width:{100 * run.share:.1f}%"></i></div>'
+        f'{time_left}</div><div class="progress" role="progressbar" aria-label="Share heard" '
+        f'aria-valuemin="0" aria-valuemax="100" aria-valuenow="{100 * run.share:.0f}">'
+        f'<i style="width:{100 * run.share:.1f}%"></i></div>'
     )
 
 

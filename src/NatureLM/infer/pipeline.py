@@ -412,7 +412,7 @@ class Pipeline:
         start_seconds: float = 0.0,
         end_seconds: float | None = None,
     ) -> Interview:
-        """Begin an interview about recordings: conversations about all that they hold, of any number and length.
+        """Begin an interview: questions about all that some recordings hold, however many and long.
 
         Parameters
         ----------
