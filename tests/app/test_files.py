@@ -47,6 +47,12 @@ def test_only_recordings_are_taken(files: AppFiles) -> None:
         files.recording("/etc/passwd")
 
 
+def test_messages_do_not_say_where_uploads_lie(files: AppFiles) -> None:
+    path = files.new_folder() / "a b.wav"
+    assert files.plain(f"{path} is damaged") == "a b.wav is damaged"
+    assert files.plain(f"{files.recordings_dir}/june/a.wav is damaged") == "june/a.wav is damaged"
+
+
 def test_everything_is_removed(files: AppFiles) -> None:
     folder = files.new_folder()
     assert folder.is_dir()

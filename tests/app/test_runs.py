@@ -76,7 +76,7 @@ def test_files_hold_the_answers_by_the_recordings_names(run: Run) -> None:
         "0.0",
         "10.0",
         "0.0",
-        "24000.0",
+        "12000.0",
     ]
     assert text.splitlines()[1].endswith("\tdawn_25s.ogg")
     assert str(ASSETS) not in text

@@ -61,7 +61,7 @@ def test_another_floor_encodes_nothing(pipeline: Pipeline, monkeypatch: pytest.M
     monkeypatch.setattr(pipeline.model.audio_encoder, "encode", lambda *_: pytest.fail("encoded"))
     for _ in interview.answer_again(0.999):
         pass
-    assert [answer.text for _, answer in interview.parts[0].turns][0] == "None"
+    assert interview.parts[0].turns[0][1].text == "None"
     for _ in interview.answer_again(0.25):
         pass
     assert [answer.text for _, answer in interview.parts[0].turns] == ["Great Tit", "Parus major"]

@@ -101,7 +101,7 @@ def mounted(house: House, port: int) -> App:
     )
     # Gradio checks which files requests may name only where it believes that it was launched.
     blocks.has_launched = True
-    return Guard(app, house.files)  # type: ignore[arg-type]  # starlette's types are narrower
+    return Guard(app, house.files)
 
 
 def theme() -> gr.themes.Base:
@@ -141,11 +141,14 @@ def page(house: House) -> gr.Blocks:
     with gr.Blocks(
         title="NatureLM-audio", analytics_enabled=False, delete_cache=(3600, KEPT_SECONDS), fill_width=False
     ) as blocks:
+        # First, so that no handler of a tab takes their names.
+        gr.api(house.said(api.ask), api_name="ask")
+        gr.api(house.said(api.model), api_name="model")
         gr.HTML(
             "<h1>NatureLM-audio</h1><p>Ask questions about animal sounds in your recordings.</p>",
             elem_id="title",
         )
-        state = gr.HTML(house.state_html, elem_id="model-state")
+        state = gr.HTML(house.state_html(), elem_id="model-state")
         timer = gr.Timer(1.0)
         with gr.Tabs():
             with gr.Tab("Ask"):
@@ -171,7 +174,8 @@ def page(house: House) -> gr.Blocks:
                 *[gr.Slider(visible=house.has_floor)] * len(floors),
             ]
 
-        timer.tick(
+        gr.on(
+            [blocks.load, timer.tick],
             look,
             None,
             [state, timer, chat.task, long_recording.length, *floors],
@@ -179,7 +183,5 @@ def page(house: House) -> gr.Blocks:
             api_visibility="private",
             queue=False,
         )
-        gr.api(house.said(api.ask), api_name="ask")
-        gr.api(house.said(api.model), api_name="model")
     blocks.queue(max_size=MOST_WAITING, default_concurrency_limit=4)
     return blocks

@@ -62,7 +62,12 @@ class Chat:
         try:
             paths = self._house.files.recordings(files)
         except RecordingError as error:
-            return state, gr.Dropdown(choices=[], value=None, visible=False), NOTHING_CHOSEN, _notice(error)
+            return (
+                state,
+                gr.Dropdown(choices=[], value=None, visible=False),
+                NOTHING_CHOSEN,
+                self._notice(error),
+            )
         if not paths:
             return state, gr.Dropdown(choices=[], value=None, visible=False), NOTHING_CHOSEN, ""
         names = display_names(paths)
@@ -71,8 +76,11 @@ class Chat:
         try:
             player = self._player(state, paths[names.index(chosen)], chosen)
         except RecordingError as error:
-            return state, which, NOTHING_CHOSEN, _notice(error)
+            return state, which, NOTHING_CHOSEN, self._notice(error)
         return state, which, player, ""
+
+    def _notice(self, error: Exception) -> str:
+        return f'<div class="notice" role="alert">{escape(self._house.files.plain(error))}</div>'
 
     def _player(self, state: ChatState, path: Path, name: str) -> str:
         seen = spectrogram(path, 0.0, LONGEST_SHOWN_SECONDS)
@@ -109,7 +117,11 @@ class Chat:
         asked = {"role": "user", "content": query}
         yield state, [*before, asked, _said(waiting)], "", gr.skip(), gr.skip()
         interview = self._interview(state, about, floor)
-        warned = [_said(f"⚠ {text}") for text in interview.warnings if not interview.queries]
+        warned = [
+            _said(f"⚠ {self._house.files.plain(text)}")
+            for text in interview.warnings
+            if not interview.queries
+        ]
         before = [*before, *warned]
         stream = interview.ask(query, self._house.model.turn)
         try:
@@ -288,10 +300,6 @@ class Chat:
 
 def _said(text: str) -> dict[str, str]:
     return {"role": "assistant", "content": text}
-
-
-def _notice(error: Exception) -> str:
-    return f'<div class="notice" role="alert">{escape(str(error))}</div>'
 
 
 def _in_parts(parts: list[Part], texts: list[str], answers: list[ModelAnswer] | None = None) -> str:

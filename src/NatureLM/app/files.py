@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import tempfile
-import threading
 import uuid
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -16,9 +16,6 @@ from NatureLM.errors import NatureLMError, RecordingError
 
 MOST_LISTED = 5000
 """Recordings of ``--recordings-dir`` that the page offers by name."""
-
-KEPT_SECONDS = 24 * 3600
-"""Uploads and results that are older are removed while the app runs; all of them when it ends."""
 
 
 class AppFiles:
@@ -120,6 +117,11 @@ class AppFiles:
         self.check_type(real.name)
         return real
 
+    def plain(self, text: object) -> str:
+        """Return a message without the places of the app's own folders: recordings go by their names."""
+        said = re.sub(re.escape(f"{self.uploads}{os.sep}") + r"[^\s/\\]+[/\\]", "", str(text))
+        return said if self.recordings_dir is None else said.replace(f"{self.recordings_dir}{os.sep}", "")
+
     def new_folder(self) -> Path:
         """Return a new folder for what one request makes; its name cannot be guessed."""
         folder = self.uploads / uuid.uuid4().hex
@@ -147,10 +149,3 @@ def display_names(paths: Sequence[Path]) -> list[str]:
             name = f"{path.stem} ({number}){path.suffix}"
         names.append(name)
     return names
-
-
-def remove_later(folder: Path, seconds: float) -> None:
-    """Remove a folder after some time."""
-    timer = threading.Timer(seconds, shutil.rmtree, (folder,), {"ignore_errors": True})
-    timer.daemon = True
-    timer.start()

@@ -74,7 +74,7 @@ class House:
         if isinstance(error, gr.Error):
             return error
         if isinstance(error, NatureLMError):
-            return gr.Error(escape(str(error)), title="That did not work", print_exception=False)
+            return gr.Error(escape(self.files.plain(error)), title="That did not work", print_exception=False)
         logger.error("A fault in the web app:\n%s", traceback.format_exc())
         text = "A fault of the program, not of yours; its log says more (--show-errors shows it here)."
         if self.settings.show_errors:

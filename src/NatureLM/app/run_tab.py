@@ -77,15 +77,18 @@ class RunTab:
                 None,
             )
         if run.error is not None:
-            raise gr.Error(escape(run.error), title="The run ended", print_exception=False)
+            raise gr.Error(
+                escape(self._house.files.plain(run.error)), title="The run ended", print_exception=False
+            )
         yield self._finished(state, run)
 
     def _finished(self, state: RunState, run: Run) -> tuple[Any, ...]:
         files = write_files(run.jsonl, run.named) if run.answers else None
+        wrong = [self._house.files.plain(text) for text in run.failures]
         ended = "Cancelled" if run.cancelled else "Done"
         text = (
             f'<div class="state" role="status"><b>{ended}.</b> {run.answers} answers about '
-            f"{run.done_recordings} of {len(run.named)} recordings.</div>{failures_html(run.failures)}"
+            f"{run.done_recordings} of {len(run.named)} recordings.</div>{failures_html(wrong)}"
         )
         return state, text, self._picture(run), table(run.rows()), files
 

@@ -21,6 +21,9 @@ COLUMNS = 900
 ROWS = 257
 """Frequencies from 0 Hz to half the sample rate: a transform of 512 samples."""
 
+SHORTEST_HOP = 32
+"""Least distance from one spectrum to the next, in samples."""
+
 HIGHEST_HZ = 24_000.0
 """Highest frequency shown unless asked for more; the bundled model hears no higher."""
 
@@ -82,26 +85,27 @@ def spectrogram(
     end = info.duration_seconds if end_seconds is None else min(end_seconds, info.duration_seconds)
     length = max(end - start_seconds, 1.0 / rate)
     size = 2 * (ROWS - 1)
-    count = max(1, min(columns, round(length * rate / (size // 4))))
+    count = max(1, min(columns, round(length * rate / (2 * SHORTEST_HOP))))
     power = np.zeros((ROWS, count), dtype=np.float32)
-    # At most four spectra a column and more than half of the sound where a recording is long.
-    hop = max(size // 4, round(length * rate / (4 * count)))
+    # About four spectra a column, but never further apart than that all sound is in one.
+    hop = min(max(SHORTEST_HOP, round(length * rate / (4 * count))), size)
     window = np.hanning(size + 1)[:-1].astype(np.float32)
     first, last = round(start_seconds * rate), round(end * rate)
-    rest = np.zeros(0, dtype=np.float32)
-    done = position = 0
+    # Half a window of silence before and behind, so that spectra stand for the sound at their middles.
+    silence = np.zeros(size // 2, dtype=np.float32)
+    rest, position = silence, -(size // 2)
+    done = 0
     for block in stream_blocks(path, rate, "mix"):
         samples = block.samples[max(first - done, 0) : max(last - done, 0), 0]
         done += len(block.samples)
         rest = np.concatenate([rest, samples])
-        frames = (len(rest) - size) // hop + 1 if len(rest) >= size else 0
-        if frames > 0:
-            position = _add(power, rest, window, hop, frames, position, length * rate)
-            rest = rest[frames * hop :]
+        frames = max(0, (len(rest) - size) // hop + 1)
+        position = _add(power, rest, window, hop, frames, position, length * rate)
+        rest = rest[frames * hop :]
         if done >= last:
             break
-    if len(rest) and (position == 0 or len(rest) > size // 2):
-        _add(power, np.pad(rest, (0, max(0, size - len(rest)))), window, hop, 1, position, length * rate)
+    rest = np.pad(np.concatenate([rest, silence]), (0, size))
+    _add(power, rest, window, hop, (len(rest) - size) // hop, position, length * rate)
     full_scale = (window.sum() / 2.0) ** 2
     levels = 10.0 * np.log10(np.maximum(power / full_scale, 1e-12))
     return Spectrogram(levels.astype(np.float32), start_seconds, max(end, start_seconds), rate / 2.0)
@@ -117,11 +121,13 @@ def _add(
     total: float,
 ) -> int:
     """Work the spectra of frames into their columns; return the position behind them, in samples."""
+    if not frames:
+        return position
     size, count = len(window), power.shape[1]
     cut = np.lib.stride_tricks.sliding_window_view(samples, size)[::hop][:frames]
     spectra = (np.abs(np.fft.rfft(cut * window, axis=1)) ** 2).astype(np.float32)
     middles = position + hop * np.arange(frames) + size / 2
-    places = np.minimum((middles / total * count).astype(int), count - 1)
+    places = np.clip((middles / total * count).astype(int), 0, count - 1)
     for place, spectrum in zip(places, spectra, strict=True):
         np.maximum(power[:, place], spectrum, out=power[:, place])
     return position + frames * hop
