@@ -1,3 +1,10 @@
+// Gradio labels empty outputs without a role that takes a label.
+new MutationObserver(() => {
+  for (const empty of document.querySelectorAll('div[aria-label="Empty value"]:not([role])')) {
+    empty.setAttribute("role", "img");
+  }
+}).observe(document, { childList: true, subtree: true });
+
 // Moves the cursor of a player over its spectrogram; a click jumps, a drag chooses a part.
 (() => {
   const playerOf = (node) => node.closest && node.closest(".player");
