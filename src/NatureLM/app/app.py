@@ -114,7 +114,7 @@ def theme() -> gr.themes.Base:
         neutral_hue="stone",
         radius_size="lg",
         font=list(SYSTEM_FONTS),
-        font_mono=["ui-monospace", "monospace"],
+        font_mono=list(SYSTEM_FONTS),
     ).set(
         button_primary_background_fill="#047857",
         button_primary_background_fill_hover="#065f46",

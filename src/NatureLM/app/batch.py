@@ -9,7 +9,7 @@ import gradio as gr
 
 from NatureLM.app.house import House
 from NatureLM.app.prompts import DEFAULT_QUERY
-from NatureLM.app.results import counts_chart
+from NatureLM.app.results import WIDTHS, counts_chart
 from NatureLM.app.run_tab import RunState, RunTab, end_run, files_output
 from NatureLM.audio import recording_suffixes
 
@@ -66,7 +66,11 @@ class Batch(RunTab):
                 chart = gr.HTML("", elem_id="batch-chart")
                 downloads = files_output()
         rows = gr.DataFrame(
-            label="Answers (click a heading to sort)", interactive=False, wrap=True, elem_id="batch-table"
+            label="Answers (click a heading to sort)",
+            interactive=False,
+            wrap=True,
+            column_widths=WIDTHS,
+            elem_id="batch-table",
         )
         self.floor = floor
         outputs = [state, progress, chart, rows, downloads]

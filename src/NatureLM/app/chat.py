@@ -14,7 +14,7 @@ from NatureLM.app.files import display_names
 from NatureLM.app.house import House
 from NatureLM.app.player import Span, clock, player_html, write_playable
 from NatureLM.app.prompts import DEFAULT_QUERY, tasks_of
-from NatureLM.app.results import table
+from NatureLM.app.results import WIDTHS, table
 from NatureLM.app.spectrogram import spectrogram
 from NatureLM.audio import recording_suffixes
 from NatureLM.errors import ConfigError, RecordingError
@@ -263,7 +263,12 @@ class Chat:
                     elem_id="floor",
                 )
         rows = gr.DataFrame(
-            label="Answers", interactive=False, wrap=True, elem_id="chat-table", max_height=300
+            label="Answers",
+            interactive=False,
+            wrap=True,
+            column_widths=WIDTHS,
+            elem_id="chat-table",
+            max_height=300,
         )
         self.task, self.floor = task, floor
         inputs = [state, files, which, question, start, end, floor]

@@ -9,7 +9,7 @@ import gradio as gr
 
 from NatureLM.app.house import House
 from NatureLM.app.prompts import DEFAULT_QUERY
-from NatureLM.app.results import timeline
+from NatureLM.app.results import WIDTHS, timeline
 from NatureLM.app.run_tab import RunState, RunTab, end_run, files_output
 from NatureLM.audio import recording_suffixes
 
@@ -81,7 +81,11 @@ class LongRecording(RunTab):
                 lanes = gr.HTML("", elem_id="long-timeline")
                 downloads = files_output()
         rows = gr.DataFrame(
-            label="Answers (click a heading to sort)", interactive=False, wrap=True, elem_id="long-table"
+            label="Answers (click a heading to sort)",
+            interactive=False,
+            wrap=True,
+            column_widths=WIDTHS,
+            elem_id="long-table",
         )
         self.floor, self.length = floor, length
         outputs = [state, progress, lanes, rows, downloads]

@@ -25,6 +25,9 @@ MOST_LANES = 25
 HEADERS = ("recording", "start (s)", "end (s)", "answer", "confidence", "evidence", "question")
 """Columns of the table."""
 
+WIDTHS = ["180px", "80px", "80px", "190px", "115px", "180px", "260px"]
+"""Of these columns; where the page is narrower, the table is moved sideways within it."""
+
 
 def table(rows: Iterable[Mapping[str, Any]]) -> Styler:
     """Return rows of results as a table; the shade of a confidence says how high it is."""
