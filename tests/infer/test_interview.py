@@ -37,8 +37,9 @@ def test_answers_grow_and_are_those_of_a_conversation(pipeline: Pipeline) -> Non
         said, (text,) = whole(interview.ask(query))
         assert text == conversation.ask(query).text
         assert said[-1] == [text]
-        assert len(said) > 2
-        assert len(said[0][0]) < len(text)
+        if query.startswith("Caption"):
+            assert len(said) > 4
+            assert len(said[0][0]) < len(text)
     assert interview.queries == ["Caption the audio.", "Which other species are there?"]
 
 
