@@ -8,6 +8,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from NatureLM import __version__
+from NatureLM.cli import app as web_app
 from NatureLM.cli import calibrate, convert, infer, setup, species, train
 from NatureLM.cli.running import run_and_exit
 
@@ -15,6 +16,7 @@ app = typer.Typer(no_args_is_help=True, add_completion=False, rich_markup_mode=N
 app.command("infer", epilog=infer.EXAMPLES)(infer.infer)
 app.command("calibrate", epilog=calibrate.EXAMPLES)(calibrate.calibrate)
 app.command("species", epilog=species.EXAMPLES)(species.species)
+app.command("inference-app", epilog=web_app.EXAMPLES)(web_app.inference_app)
 app.command("train", epilog=train.EXAMPLES)(train.train)
 app.command("convert", epilog=convert.EXAMPLES)(convert.convert)
 app.command("setup", epilog=setup.EXAMPLES)(setup.setup)

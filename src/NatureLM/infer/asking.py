@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -47,6 +47,18 @@ def ask(
         For each window the answers to its queries, in their order.
     """
     features = model.encode_audio(waveforms) if waveforms else []
+    return ask_about(model, settings, most, features, asked, candidates)
+
+
+def ask_about(
+    model: NatureLM,
+    settings: AnswerSettings,
+    most: int,
+    features: Sequence[Any],
+    asked: Sequence[Sequence[str]],
+    candidates: Sequence[Candidates | None] = (),
+) -> list[list[ModelAnswer]]:
+    """Answer the questions about windows that are encoded already; all else is as in :func:`ask`."""
     answered: dict[tuple[int, int], ModelAnswer] = {}
     for call in calls(asked, most):
         named = [one for row, _ in call if candidates and (one := candidates[row]) is not None]

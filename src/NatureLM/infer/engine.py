@@ -35,9 +35,10 @@ from NatureLM.audio import (
 from NatureLM.errors import ConfigError, RecordingError
 from NatureLM.infer.ahead import DecodeAhead
 from NatureLM.infer.answers import Answer, Failure
-from NatureLM.infer.asking import ask
+from NatureLM.infer.asking import ask_about
 from NatureLM.infer.candidates import CandidateSource
 from NatureLM.infer.fingerprint import model_fingerprint
+from NatureLM.infer.kept_features import KeptFeatures
 from NatureLM.infer.workers import Answers, Workers
 from NatureLM.models.answering import NOTHING_HEARD, AnswerSettings, Candidates, Detection, ModelAnswer
 
@@ -163,6 +164,8 @@ class Engine:
     ----------
     workers : Workers or None
         Processes that answer in the place of ``model``, which then only tells what it is; None unless set.
+    keep : KeptFeatures or None
+        Where the features of all windows that the model is asked about are kept; None unless set.
 
     Raises
     ------
@@ -203,6 +206,7 @@ class Engine:
         self.candidates = candidates
         self.decoders = decoders
         self.workers: Workers | None = None
+        self.keep: KeptFeatures | None = None
         self._began = 0.0
         self._decoding: DecodeAhead[_Decoded] | None = None
 
@@ -274,7 +278,10 @@ class Engine:
         if self.workers is not None and waveforms:
             return self.workers.submit(waveforms, queries, named)
         answers: Future[Answers] = Future()
-        answers.set_result(ask(self.model, self.settings, self.batch_size, waveforms, queries, named))
+        features = self.model.encode_audio(waveforms) if waveforms else []
+        if self.keep is not None:
+            self.keep.add(features)
+        answers.set_result(ask_about(self.model, self.settings, self.batch_size, features, queries, named))
         return answers
 
     def _answer(

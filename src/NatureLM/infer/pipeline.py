@@ -20,9 +20,10 @@ from NatureLM.infer.building import build_engine
 from NatureLM.infer.candidate_lists import Names
 from NatureLM.infer.conversation import Conversation, part_of_recording
 from NatureLM.infer.engine import Engine, Event, Recording
+from NatureLM.infer.interview import Interview, Stretch, begin_interview
 from NatureLM.infer.journaled import Observer
 from NatureLM.infer.run import RunRequest, Summary, run_inference
-from NatureLM.infer.settings import read_configuration, requested
+from NatureLM.infer.settings import Configuration, read_configuration, requested
 from NatureLM.infer.streaming import answers_of, recordings_error, stream_answers
 from NatureLM.infer.writers import COLUMNS, long_columns, long_rows
 
@@ -143,7 +144,17 @@ class Pipeline:
             if "fallback" not in typed_values(overrides):
                 named["fallback"] = None
             configuration = replace(configuration, config=configuration.config.model_copy(update=named))
-        engine = build_engine(configuration, None if isinstance(model, (str, os.PathLike)) else model)
+        self._build(configuration, None if isinstance(model, (str, os.PathLike)) else model)
+
+    @classmethod
+    def configured(cls, configuration: Configuration) -> Pipeline:
+        """Return the pipeline that a configuration describes; errors are those of the class."""
+        pipeline = cls.__new__(cls)
+        pipeline._build(configuration)
+        return pipeline
+
+    def _build(self, configuration: Configuration, model: NatureLM | None = None) -> None:
+        engine = build_engine(configuration, model)
         self.configuration = configuration
         self.model = engine.model
         self.settings = engine.settings
@@ -216,7 +227,7 @@ class Pipeline:
                 "recording; to ask several of every recording, use Pipeline.answers."
             )
         recordings = self._recordings(audios, [(query,) for query in asked], input_sample_rate)
-        engine = self._engine(window_length_seconds, hop_length_seconds)
+        engine = self.engine(window_length_seconds, hop_length_seconds)
         answers: list[list[Answer]] = [[] for _ in audios]
         failures: list[Failure] = []
         for index, answer in answers_of(engine, recordings, on_failure or failures.append):
@@ -254,7 +265,7 @@ class Pipeline:
         audios = as_list(audios)
         asked = (queries,) if isinstance(queries, str) else tuple(queries)
         recordings = self._recordings(audios, [asked] * len(audios), input_sample_rate)
-        engine = self._engine(window_length_seconds, hop_length_seconds)
+        engine = self.engine(window_length_seconds, hop_length_seconds)
         return stream_answers(engine, recordings, on_failure)
 
     def to_dataframe(
@@ -372,7 +383,7 @@ class Pipeline:
             devices=devices,
             configuration=self.configuration,
         )
-        engine = self._engine(window_length_seconds, hop_length_seconds)
+        engine = self.engine(window_length_seconds, hop_length_seconds)
         return run_inference(request, observer or _Logging(), engine)
 
     def conversation(
@@ -420,7 +431,7 @@ class Pipeline:
                 )
                 continue
             # Samples in memory are cut by whoever holds them; longer ones are refused.
-            windows = list(islice(self._engine(longest, longest).windows(recording), 2))
+            windows = list(islice(self.engine(longest, longest).windows(recording), 2))
             if len(windows) > 1 or start_seconds or end_seconds is not None:
                 raise ConfigError(
                     f"{recording.name}: pass just the samples that the conversation is about, at most "
@@ -431,9 +442,38 @@ class Pipeline:
         named = None if source is None else [source.of(one.name, _recorded_at(one)) for one in recordings]
         return Conversation(self.model, self.model.encode_audio(heard), self.settings, named)
 
-    def _engine(
+    def interview(
+        self,
+        audios: Sequence[str | os.PathLike[str]],
+        *,
+        start_seconds: float = 0.0,
+        end_seconds: float | None = None,
+    ) -> Interview:
+        """Begin an interview: questions about all that some recordings hold, however many and long.
+
+        Parameters
+        ----------
+        audios : sequence of paths
+        start_seconds, end_seconds : float, optional
+            The part of each file that the interview is about; all of it, unless given.
+
+        Raises
+        ------
+        ConfigError, RecordingError
+            As :meth:`conversation`, but for the length and the number of recordings.
+        """
+        if self.channel == "each":
+            raise ConfigError(
+                "An interview is about one channel; build the Pipeline with channel 'mix' or 1."
+            )
+        paths = [Path(path) for path in audios]
+        part = Stretch(start_seconds, end_seconds)
+        return begin_interview(self.engine(), paths, part)
+
+    def engine(
         self, window_length_seconds: float | None = None, hop_length_seconds: float | None = None
     ) -> Engine:
+        """Return the engine that answers; parameters and errors are those of :meth:`__call__`."""
         length, hop = window_length_seconds, hop_length_seconds
         if hop is None:
             hop = self.hop_length_seconds if length is None else length

@@ -30,6 +30,7 @@ from NatureLM.models.lora import add_lora, room_to_merge, set_lora_strength, unm
 from NatureLM.models.processing import NatureLMProcessor
 from NatureLM.models.prompt_cache import read_prompts
 from NatureLM.models.sampling import SeededSampling
+from NatureLM.models.watching import Watch, Watching
 
 WindowFeatures = Any
 """What the encoder says of one window; a tensor whose shape is the encoder's own."""
@@ -327,6 +328,7 @@ class NatureLM(PreTrainedModel, GenerationMixin):
         histories: Sequence[Sequence[Turn]] | None = None,
         candidates: Sequence[Candidates | Sequence[Candidates]] | None = None,
         choices: Sequence[LabelChoice | None] | None = None,
+        watch: Watch | None = None,
     ) -> list[ModelAnswer]:
         """Answer one question about each window, as one batch.
 
@@ -346,6 +348,9 @@ class NatureLM(PreTrainedModel, GenerationMixin):
             :meth:`unknown_labels`.
         choices : sequence of LabelChoice or None, optional
             The labels that each answer is held to; None leaves one free.
+        watch : callable, optional
+            Told after each token what the answers are so far, in the order of the windows; they end there if
+            it returns False. For one beam.
 
         Returns
         -------
@@ -355,9 +360,14 @@ class NatureLM(PreTrainedModel, GenerationMixin):
         Raises
         ------
         ConfigError
-            If a query names another number of recordings than it has, or a prompt is too long for the model.
+            If a query names another number of recordings than it has, a prompt is too long for the model, or
+            answers of several beams are to be watched.
         """
         settings = settings or AnswerSettings()
+        if watch is not None and settings.num_beams > 1:
+            raise ConfigError(
+                f"Answers of {settings.num_beams} beams cannot be watched as they come; set num_beams to 1."
+            )
         questions = self.read_questions(features, queries, settings, histories, candidates)
         embeds, mask = questions.embeds, questions.mask
         rules = self.adapter.decoding_rules(questions.contexts)
@@ -375,6 +385,10 @@ class NatureLM(PreTrainedModel, GenerationMixin):
         beams = settings.num_beams
         kept = 1 if beams == 1 else max(2, 1 + len(ends)) * beams
         scores = ChosenScores(kept, normalised=beams > 1, ruled=bool(rules))
+        watching: list[Any] = []
+        if watch is not None:
+            contexts = questions.contexts
+            watching = [Watching(watch, lambda row, ids: self.adapter.text(contexts[row], ids), ends)]
         output = self.language_model.generate(
             inputs_embeds=embeds,
             attention_mask=mask,
@@ -384,6 +398,7 @@ class NatureLM(PreTrainedModel, GenerationMixin):
             do_sample=False,
             length_penalty=settings.length_penalty,
             logits_processor=[scores.before, *rules, scores.after],
+            stopping_criteria=watching,
             renormalize_logits=renormalized,
             return_dict_in_generate=True,
         )

@@ -1,0 +1,1 @@
+"""The web app: hear, see and ask, in a browser."""

@@ -1,0 +1,90 @@
+"""The endpoints for programs."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from gradio import FileData
+
+from NatureLM.app.house import House
+from NatureLM.errors import ConfigError, RecordingError
+from NatureLM.infer.answers import Answer, Failure
+from NatureLM.infer.engine import Recording
+
+MOST_WINDOWS = 2000
+"""Of one call; more are for the endpoint ``/long_recording``."""
+
+
+class Api:
+    """The endpoints for programs.
+
+    Parameters
+    ----------
+    house : House
+    """
+
+    def __init__(self, house: House) -> None:
+        self._house = house
+
+    def ask(
+        self,
+        recording: FileData,
+        question: str,
+        window_length_seconds: float = 10.0,
+        hop_length_seconds: float = 10.0,
+        min_evidence: float = -1.0,
+    ) -> list[dict[str, Any]]:
+        """Answer a question about each window of a recording, in the rows of ``naturelm infer``.
+
+        Parameters
+        ----------
+        recording : FileData
+            As ``gradio_client.handle_file`` makes it.
+        question : str
+        window_length_seconds, hop_length_seconds : float
+        min_evidence : float
+            Floor in [0, 1]; below 0 the model's own.
+        """
+        path = self._house.files.recording(_path_of(recording))
+        engine = self._house.model.pipeline().engine(window_length_seconds, hop_length_seconds)
+        if min_evidence >= 0:
+            engine.settings = replace(engine.settings, min_evidence=min_evidence)
+            engine.model.adapter.check(engine.settings)
+        engine.model.check_query(question)
+        rows: list[dict[str, Any]] = []
+        batches = engine.batches([Recording(path.name, (question,), path=path)])
+        while True:
+            with self._house.model.turn:
+                batch = next(batches, None)
+            if batch is None:
+                return rows
+            for _, event in batch:
+                if isinstance(event, Failure):
+                    raise RecordingError(event.reason)
+                if isinstance(event, Answer):
+                    rows.append(event.as_row())
+            if len(rows) > MOST_WINDOWS:
+                batches.close()
+                raise ConfigError(f"More than {MOST_WINDOWS} windows in one call; use /long_recording.")
+
+    def model(self) -> dict[str, Any]:
+        """Return which model answers, and what it hears."""
+        pipeline = self._house.model.pipeline()
+        config = pipeline.model.config
+        return {
+            "name": config.name,
+            "device": str(pipeline.model.device),
+            "max_window_seconds": config.max_window_seconds,
+            "sample_rate": config.sample_rate,
+            "min_evidence": pipeline.settings.min_evidence if self._house.has_floor else None,
+            "warnings": list(self._house.model.warnings),
+        }
+
+
+def _path_of(recording: Any) -> Path:
+    path = recording.get("path") if isinstance(recording, dict) else getattr(recording, "path", None)
+    if not path:
+        raise ConfigError("There is no recording; pass one with gradio_client.handle_file.")
+    return Path(path)

@@ -1,0 +1,187 @@
+"""The page, and its launch."""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from NatureLM.app.server import App, Guard, StartingPage, address, listen, serve
+from NatureLM.app.settings import AppSettings
+from NatureLM.errors import ConfigError
+
+if TYPE_CHECKING:
+    import gradio as gr
+
+    from NatureLM.app.house import House
+
+FOLDER = Path(__file__).parent
+
+MOST_WAITING = 32
+"""Requests that wait their turn; further ones are told that the server is busy."""
+
+SYSTEM_FONTS = ("system-ui", "-apple-system", "Segoe UI", "Roboto", "Helvetica Neue", "sans-serif")
+
+KEPT_SECONDS = 24 * 3600
+"""Uploads and results that are older are removed while the app runs; all of them when it ends."""
+
+logger = logging.getLogger("NatureLM.app")
+
+
+def launch(settings: AppSettings, say: Any = print, *, stopped: threading.Event | None = None) -> None:
+    """Serve the web app until it is interrupted.
+
+    Parameters
+    ----------
+    settings : AppSettings
+    say : callable
+        Told where the page is, once a browser gets an answer there.
+    stopped : threading.Event, optional
+        Ends it.
+
+    Raises
+    ------
+    ConfigError
+        The port cannot be bound, or Gradio is not installed.
+    """
+    from importlib.util import find_spec
+
+    if find_spec("gradio") is None:
+        raise ConfigError(
+            "The web app needs Gradio, which is not installed: pip install 'naturelm-audio[app]'."
+        )
+    listening = listen(settings)
+    starting = StartingPage(listening)
+    say(f"NatureLM-audio is at {address(listening, settings)} (Ctrl-C ends it).")
+    if not settings.is_loopback:
+        say("Everyone who reaches this computer over the network can use it; there is no password.")
+    os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
+    os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
+    from NatureLM.app.house import House
+
+    house = House(settings)
+    os.environ["GRADIO_TEMP_DIR"] = str(house.files.uploads)
+    try:
+        app = mounted(house, listening.getsockname()[1])
+        house.model.load()
+        starting.end()
+        serve(listening, app, stopped=stopped)
+    finally:
+        starting.end()
+        listening.close()
+        house.files.remove()
+
+
+def mounted(house: House, port: int) -> App:
+    """Return the whole ASGI application; it is guarded."""
+    import gradio as gr
+    from fastapi import FastAPI
+
+    blocks = page(house)
+    app = gr.mount_gradio_app(
+        FastAPI(docs_url=None, redoc_url=None, openapi_url=None),
+        blocks,
+        path="/",
+        server_name=house.settings.host,
+        server_port=port,
+        footer_links=["api"],
+        run_history=False,
+        allowed_paths=[str(folder) for folder in house.files.readable],
+        show_error=house.settings.show_errors,
+        max_file_size=house.settings.upload_bytes,
+        ssr_mode=False,
+        mcp_server=False,
+        enable_monitoring=False,
+        pwa=False,
+        theme=theme(),
+        css=(FOLDER / "page.css").read_text(encoding="utf-8"),
+        head=f"<script>{(FOLDER / 'page.js').read_text(encoding='utf-8')}</script>",
+    )
+    # Gradio checks which files requests may name only where it believes that it was launched.
+    blocks.has_launched = True
+    return Guard(app, house.files)
+
+
+def theme() -> gr.themes.Base:
+    """Return the page's colours and fonts; nothing is fetched for them."""
+    import gradio as gr
+
+    return gr.themes.Soft(
+        primary_hue="emerald",
+        secondary_hue="emerald",
+        neutral_hue="stone",
+        radius_size="lg",
+        font=list(SYSTEM_FONTS),
+        font_mono=list(SYSTEM_FONTS),
+    ).set(
+        button_primary_background_fill="#047857",
+        button_primary_background_fill_hover="#065f46",
+        button_primary_text_color="#ffffff",
+        body_text_color_subdued="#57534e",
+        block_label_text_color="#065f46",
+        block_title_text_color="#065f46",
+        block_label_background_fill="#ecfdf5",
+        slider_color="#047857",
+    )
+
+
+def page(house: House) -> gr.Blocks:
+    """Lay the page out."""
+    import gradio as gr
+
+    from NatureLM.app.api import Api
+    from NatureLM.app.batch import Batch
+    from NatureLM.app.chat import Chat
+    from NatureLM.app.long_recording import LongRecording
+    from NatureLM.app.prompts import tasks_of
+
+    chat, batch, long_recording, api = Chat(house), Batch(house), LongRecording(house), Api(house)
+    with gr.Blocks(
+        title="NatureLM-audio", analytics_enabled=False, delete_cache=(3600, KEPT_SECONDS), fill_width=False
+    ) as blocks:
+        # First, so that no handler of a tab takes their names.
+        gr.api(house.said(api.ask), api_name="ask")
+        gr.api(house.said(api.model), api_name="model")
+        gr.HTML(
+            "<h1>NatureLM-audio</h1><p>Ask questions about animal sounds in your recordings.</p>",
+            elem_id="title",
+        )
+        state = gr.HTML(house.state_html(), elem_id="model-state")
+        timer = gr.Timer(1.0)
+        with gr.Tabs():
+            with gr.Tab("Ask"):
+                chat.build()
+            with gr.Tab("Batch"):
+                batch.build()
+            with gr.Tab("Long recording"):
+                long_recording.build()
+        floors = [chat.floor, batch.floor, long_recording.floor]
+
+        def look() -> list[Any]:
+            if house.model.is_loading:
+                return [house.state_html(), gr.Timer(active=True), *[gr.skip()] * (2 + len(floors))]
+            adapter, longest = None, 30.0
+            if house.model.error is None:
+                config = house.model.pipeline().model.config
+                adapter, longest = config.adapter.get("type"), config.max_window_seconds
+            return [
+                house.state_html(),
+                gr.Timer(active=False),
+                gr.Dropdown(choices=tasks_of(adapter)),
+                gr.Slider(maximum=longest),
+                *[gr.Slider(visible=house.has_floor)] * len(floors),
+            ]
+
+        gr.on(
+            [blocks.load, timer.tick],
+            look,
+            None,
+            [state, timer, chat.task, long_recording.length, *floors],
+            show_progress="hidden",
+            api_visibility="private",
+            queue=False,
+        )
+    blocks.queue(max_size=MOST_WAITING, default_concurrency_limit=4)
+    return blocks

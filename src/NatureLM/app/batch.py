@@ -1,0 +1,87 @@
+"""The tab Batch: many recordings at once."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from typing import Any
+
+import gradio as gr
+
+from NatureLM.app.house import House
+from NatureLM.app.prompts import DEFAULT_QUERY
+from NatureLM.app.results import WIDTHS, counts_chart
+from NatureLM.app.run_tab import RunState, RunTab, end_run, files_output
+from NatureLM.audio import recording_suffixes
+
+
+class Batch(RunTab):
+    """The tab Batch.
+
+    Parameters
+    ----------
+    house : House
+    """
+
+    def __init__(self, house: House) -> None:
+        super().__init__(house, lambda run: counts_chart(run.rows()))
+
+    def run(
+        self, state: RunState, files: list[str] | None, question: str, length: float, hop: float, floor: float
+    ) -> Generator[tuple[Any, ...], None, None]:
+        """Run over the uploaded files; outputs are those of :meth:`RunTab.start`."""
+        paths = self._house.files.recordings(files)
+        yield from self.start(state, paths, question, length, hop, floor)
+
+    def build(self) -> None:
+        """Lay the tab out."""
+        house = self._house
+        state = gr.State(RunState(), time_to_live=6 * 3600, delete_callback=end_run)
+        with gr.Row():
+            with gr.Column(scale=1, min_width=300):
+                files = gr.File(
+                    label="Recordings, any number",
+                    file_count="multiple",
+                    file_types=sorted(recording_suffixes()),
+                    height=170,
+                    elem_id="batch-files",
+                )
+                question = gr.Textbox(
+                    DEFAULT_QUERY, label="Questions, one a line", lines=2, elem_id="batch-question"
+                )
+                with gr.Row():
+                    length = gr.Number(10, label="Window (s)", minimum=0.5, min_width=90)
+                    hop = gr.Number(10, label="Hop (s)", minimum=0.1, min_width=90)
+                floor = gr.Slider(
+                    *(0.0, 1.0, house.floor),
+                    step=0.01,
+                    label="Evidence floor (moving it answers again at once)",
+                    visible=house.has_floor,
+                    elem_id="batch-floor",
+                )
+                with gr.Row():
+                    run = gr.Button("Answer all", variant="primary", elem_id="batch-run", min_width=100)
+                    cancel = gr.Button("Cancel", elem_id="batch-cancel", min_width=80)
+            with gr.Column(scale=1, min_width=300):
+                progress = gr.HTML("", elem_id="batch-progress")
+                chart = gr.HTML("", elem_id="batch-chart")
+                downloads = files_output()
+        rows = gr.DataFrame(
+            label="Answers (click a heading to sort)",
+            interactive=False,
+            wrap=True,
+            column_widths=WIDTHS,
+            elem_id="batch-table",
+        )
+        self.floor = floor
+        outputs = [state, progress, chart, rows, downloads]
+        run.click(
+            house.said(self.run),
+            [state, files, question, length, hop, floor],
+            outputs,
+            api_name="batch",
+            api_description="Answer questions (one a line) about recordings; the last output is the files.",
+            concurrency_limit=2,
+            show_progress="hidden",
+        )
+        cancel.click(self.cancel, state, state, api_visibility="private")
+        floor.release(house.said(self.answer_again), [state, floor], outputs, api_visibility="private")

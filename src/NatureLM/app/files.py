@@ -1,0 +1,151 @@
+"""Which files the web app may read, where it writes, and how both go away again."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import tempfile
+import uuid
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from NatureLM.app.settings import AppSettings
+from NatureLM.audio import find_recordings, recording_suffixes
+from NatureLM.errors import NatureLMError, RecordingError
+
+MOST_LISTED = 5000
+"""Recordings of ``--recordings-dir`` that the page offers by name."""
+
+
+class AppFiles:
+    """The folders of a running app.
+
+    Parameters
+    ----------
+    settings : AppSettings
+
+    Attributes
+    ----------
+    uploads : Path
+        Where the browser's uploads and everything that is made for it lie.
+    examples : list of Path
+        The example recordings, in the order of their names.
+    """
+
+    def __init__(self, settings: AppSettings) -> None:
+        self._settings = settings
+        self._root = Path(tempfile.mkdtemp(prefix="naturelm-app-")).resolve()
+        self.uploads = self._root / "uploads"
+        self.uploads.mkdir()
+        folder = settings.examples_folder
+        self.examples = [] if folder is None else find_recordings([folder.resolve()])
+        self.recordings_dir = None if settings.recordings_dir is None else settings.recordings_dir.resolve()
+
+    @property
+    def readable(self) -> list[Path]:
+        """The folders whose files may be read."""
+        folder = self._settings.examples_folder
+        folders = [self.uploads, None if folder is None else folder.resolve(), self.recordings_dir]
+        return [each for each in folders if each is not None]
+
+    def may_read(self, path: str | os.PathLike[str]) -> bool:
+        """Whether a file truly lies, links followed, in one of the folders that may be read."""
+        try:
+            real = Path(os.path.realpath(path))
+        except (OSError, ValueError):
+            return False
+        return any(real.is_relative_to(folder) for folder in self.readable)
+
+    def recording(self, path: str | os.PathLike[str]) -> Path:
+        """Return a recording that a browser names, if it may be read and is one by its name.
+
+        Raises
+        ------
+        RecordingError
+            It may not be read, or its name does not end like a recording's.
+        """
+        name = Path(path).name
+        if not self.may_read(path) or not Path(path).is_file():
+            raise RecordingError(f"{name}: there is no such upload; choose the recording again.")
+        self.check_type(name)
+        return Path(os.path.realpath(path)) if Path(path).is_symlink() else Path(path)
+
+    @staticmethod
+    def check_type(name: str) -> None:
+        """Refuse a name that does not end like a recording's.
+
+        Raises
+        ------
+        RecordingError
+            With some of the endings.
+        """
+        if Path(name).suffix.lower() not in recording_suffixes():
+            raise RecordingError(
+                f"{name}: no recording by its name; expected a file such as .wav, .flac, .mp3 or .ogg."
+            )
+
+    def recordings(self, paths: Iterable[str | os.PathLike[str]] | None) -> list[Path]:
+        """Return the recordings that a browser names; errors are those of :meth:`recording`."""
+        return [self.recording(path) for path in paths or ()]
+
+    def listed(self) -> list[str]:
+        """Return the recordings of ``--recordings-dir``, as paths within it."""
+        if self.recordings_dir is None:
+            return []
+        try:
+            found = find_recordings([self.recordings_dir])
+        except NatureLMError:
+            return []
+        inside = [path for path in found[:MOST_LISTED] if self.may_read(path)]
+        return [path.relative_to(self.recordings_dir).as_posix() for path in inside]
+
+    def chosen(self, name: str) -> Path:
+        """Return the recording of ``--recordings-dir`` that a name of :meth:`listed` stands for.
+
+        Raises
+        ------
+        RecordingError
+            It is none.
+        """
+        path = None if self.recordings_dir is None else self.recordings_dir / name
+        real = None if path is None else Path(os.path.realpath(path))
+        if real is None or not real.is_relative_to(self.recordings_dir or real) or not real.is_file():
+            raise RecordingError(
+                f"{Path(name).name}: not in the folder of recordings; choose one from the list."
+            )
+        self.check_type(real.name)
+        return real
+
+    def plain(self, text: object) -> str:
+        """Return a message without the places of the app's own folders: recordings go by their names."""
+        said = re.sub(re.escape(f"{self.uploads}{os.sep}") + r"[^\s/\\]+[/\\]", "", str(text))
+        return said if self.recordings_dir is None else said.replace(f"{self.recordings_dir}{os.sep}", "")
+
+    def new_folder(self) -> Path:
+        """Return a new folder for what one request makes; its name cannot be guessed."""
+        folder = self.uploads / uuid.uuid4().hex
+        folder.mkdir()
+        return folder
+
+    def remove(self) -> None:
+        """Remove everything that was uploaded or made."""
+        shutil.rmtree(self._root, ignore_errors=True)
+
+
+def display_names(paths: Sequence[Path]) -> list[str]:
+    """Return a name for each recording; those of equal names are numbered.
+
+    Examples
+    --------
+    >>> display_names([Path("a/one.wav"), Path("b/one.wav")])
+    ['one.wav', 'one (2).wav']
+    """
+    names: list[str] = []
+    for path in paths:
+        name, number = path.name, 1
+        while name in names:
+            number += 1
+            name = f"{path.stem} ({number}){path.suffix}"
+        names.append(name)
+    return names

@@ -1,0 +1,104 @@
+"""What all tabs of the page share: model, files, settings, and how faults are told."""
+
+from __future__ import annotations
+
+import inspect
+import logging
+import traceback
+from collections.abc import Callable
+from functools import wraps
+from html import escape
+from typing import Any
+
+from NatureLM.app.files import AppFiles
+from NatureLM.app.model import AppModel
+from NatureLM.app.settings import AppSettings
+from NatureLM.errors import NatureLMError
+
+logger = logging.getLogger("NatureLM.app")
+
+
+class House:
+    """What all tabs of the page share.
+
+    Parameters
+    ----------
+    settings : AppSettings
+    """
+
+    def __init__(self, settings: AppSettings) -> None:
+        self.settings = settings
+        self.files = AppFiles(settings)
+        self.model = AppModel(settings.configuration)
+
+    @property
+    def has_floor(self) -> bool:
+        """Whether the model has a floor of evidence, as far as is known before it is loaded."""
+        if self.model.is_loading or self.model.error:
+            return self.settings.configuration.config.model == "bundled"
+        return bool(self.model.pipeline().model.config.adapter.get("type") == "species_tokens")
+
+    @property
+    def floor(self) -> float:
+        """The floor that the configuration sets, else the model's own."""
+        from NatureLM.app.prompts import DEFAULT_FLOOR
+
+        given = self.settings.configuration.config.generation.min_evidence
+        return DEFAULT_FLOOR if given is None else given
+
+    def said(self, fn: Callable[..., Any]) -> Callable[..., Any]:
+        """Have a handler's faults told on the page, in one sentence unless ``--show-errors``."""
+        if inspect.isgeneratorfunction(fn):
+
+            @wraps(fn)
+            def generating(*args: Any, **kwargs: Any) -> Any:
+                try:
+                    yield from fn(*args, **kwargs)
+                except Exception as error:
+                    raise self._told(error) from None
+
+            return generating
+
+        @wraps(fn)
+        def calling(*args: Any, **kwargs: Any) -> Any:
+            try:
+                return fn(*args, **kwargs)
+            except Exception as error:
+                raise self._told(error) from None
+
+        return calling
+
+    def _told(self, error: Exception) -> Exception:
+        import gradio as gr
+
+        if isinstance(error, gr.Error):
+            return error
+        if isinstance(error, NatureLMError):
+            return gr.Error(escape(self.files.plain(error)), title="That did not work", print_exception=False)
+        logger.error("A fault in the web app:\n%s", traceback.format_exc())
+        text = "A fault of the program, not of yours; its log says more (--show-errors shows it here)."
+        if self.settings.show_errors:
+            text = f"<pre>{escape(traceback.format_exc())}</pre>"
+        return gr.Error(text, title="Something went wrong", print_exception=False)
+
+    def state_html(self) -> str:
+        """Return which model answers, or how far it is, with what was warned of."""
+        if self.model.is_loading:
+            return (
+                '<div class="state loading" role="status">The model is being loaded; you can choose '
+                "recordings meanwhile.</div>"
+            )
+        if self.model.error is not None:
+            return f'<div class="state failed" role="alert"><b>No model.</b> {escape(self.model.error)}</div>'
+        pipeline = self.model.pipeline()
+        config = pipeline.model.config
+        beams = pipeline.settings.num_beams
+        way = "greedy: the same question gets the same answer" if beams == 1 else f"{beams} beams"
+        warnings = "".join(
+            f'<div class="notice mild" role="alert">{escape(text)}</div>' for text in self.model.warnings
+        )
+        return (
+            f'<div class="state" role="status"><b>{escape(config.name)}</b> on {pipeline.model.device} · '
+            f"hears up to {config.max_window_seconds:g} s at once, up to {config.sample_rate / 2000:g} kHz · "
+            f"answers are {way}</div>{warnings}"
+        )

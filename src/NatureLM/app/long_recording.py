@@ -1,0 +1,102 @@
+"""The tab Long recording: one recording of any length, at constant memory."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from typing import Any
+
+import gradio as gr
+
+from NatureLM.app.house import House
+from NatureLM.app.prompts import DEFAULT_QUERY
+from NatureLM.app.results import WIDTHS, timeline
+from NatureLM.app.run_tab import RunState, RunTab, end_run, files_output
+from NatureLM.audio import recording_suffixes
+
+
+class LongRecording(RunTab):
+    """The tab Long recording.
+
+    Parameters
+    ----------
+    house : House
+    """
+
+    def __init__(self, house: House) -> None:
+        super().__init__(house, lambda run: timeline(run.rows(), run.total_seconds))
+
+    def run(
+        self,
+        state: RunState,
+        file: str | None,
+        chosen: str | None,
+        question: str,
+        length: float,
+        hop: float,
+        floor: float,
+    ) -> Generator[tuple[Any, ...], None, None]:
+        """Run over the upload, or over the one chosen; outputs are those of :meth:`RunTab.start`."""
+        files = self._house.files
+        paths = [files.recording(file)] if file else [files.chosen(chosen)] if chosen else []
+        yield from self.start(state, paths, question, length, hop, floor)
+
+    def build(self) -> None:
+        """Lay the tab out."""
+        house = self._house
+        state = gr.State(RunState(), time_to_live=6 * 3600, delete_callback=end_run)
+        has_folder = house.files.recordings_dir is not None
+        with gr.Row():
+            with gr.Column(scale=1, min_width=300):
+                chosen = gr.Dropdown(
+                    label="From the folder of recordings (nothing is uploaded)",
+                    choices=list(house.files.listed()),
+                    value=None,
+                    visible=has_folder,
+                    allow_custom_value=True,
+                    elem_id="long-chosen",
+                )
+                file = gr.File(
+                    label="Or upload one" if has_folder else "Recording",
+                    file_types=sorted(recording_suffixes()),
+                    height=130,
+                    elem_id="long-file",
+                )
+                question = gr.Textbox(
+                    DEFAULT_QUERY, label="Questions, one a line", lines=2, elem_id="long-question"
+                )
+                length = gr.Slider(1, 30, 10, step=0.5, label="Window (s)", elem_id="long-window")
+                hop = gr.Slider(0.5, 60, 10, step=0.5, label="Hop (s)", elem_id="long-hop")
+                floor = gr.Slider(
+                    *(0.0, 1.0, house.floor),
+                    step=0.01,
+                    label="Evidence floor (moving it answers again at once)",
+                    visible=house.has_floor,
+                    elem_id="long-floor",
+                )
+                with gr.Row():
+                    run = gr.Button("Listen through", variant="primary", elem_id="long-run", min_width=100)
+                    cancel = gr.Button("Cancel", elem_id="long-cancel", min_width=80)
+            with gr.Column(scale=1, min_width=300):
+                progress = gr.HTML("", elem_id="long-progress")
+                lanes = gr.HTML("", elem_id="long-timeline")
+                downloads = files_output()
+        rows = gr.DataFrame(
+            label="Answers (click a heading to sort)",
+            interactive=False,
+            wrap=True,
+            column_widths=WIDTHS,
+            elem_id="long-table",
+        )
+        self.floor, self.length = floor, length
+        outputs = [state, progress, lanes, rows, downloads]
+        run.click(
+            house.said(self.run),
+            [state, file, chosen, question, length, hop, floor],
+            outputs,
+            api_name="long_recording",
+            api_description="Answer questions about one recording, uploaded or in the folder of recordings.",
+            concurrency_limit=2,
+            show_progress="hidden",
+        )
+        cancel.click(self.cancel, state, state, api_visibility="private")
+        floor.release(house.said(self.answer_again), [state, floor], outputs, api_visibility="private")

@@ -1,0 +1,76 @@
+// Gradio labels empty outputs without a role that takes a label.
+new MutationObserver(() => {
+  for (const empty of document.querySelectorAll('div[aria-label="Empty value"]:not([role])')) {
+    empty.setAttribute("role", "img");
+  }
+}).observe(document, { childList: true, subtree: true });
+
+// Moves the cursor of a player over its spectrogram; a click jumps, a drag chooses a part.
+(() => {
+  const playerOf = (node) => node.closest && node.closest(".player");
+  const bounds = (player) => [parseFloat(player.dataset.start), parseFloat(player.dataset.end)];
+
+  function showCursor(player, seconds) {
+    const [start, end] = bounds(player);
+    const cursor = player.querySelector(".player-cursor");
+    cursor.hidden = false;
+    cursor.style.left = (100 * (seconds - start)) / (end - start) + "%";
+  }
+
+  function follow(audio) {
+    const player = playerOf(audio);
+    if (!player || !player.isConnected) return;
+    showCursor(player, audio.currentTime);
+    if (!audio.paused) requestAnimationFrame(() => follow(audio));
+  }
+  for (const name of ["play", "seeked", "timeupdate"]) {
+    // Media events do not bubble, but they can be caught on their way down.
+    document.addEventListener(name, (event) => {
+      if (event.target.tagName === "AUDIO" && playerOf(event.target)) follow(event.target);
+    }, true);
+  }
+
+  const secondsAt = (player, event) => {
+    const box = player.querySelector(".player-picture").getBoundingClientRect();
+    const [start, end] = bounds(player);
+    const share = Math.min(Math.max((event.clientX - box.left) / box.width, 0), 1);
+    return start + share * (end - start);
+  };
+  function fill(id, seconds) {
+    const input = document.querySelector(`#${id} input`);
+    if (!input) return;
+    input.value = seconds.toFixed(2);
+    input.dispatchEvent(new Event("input", { bubbles: true }));
+    input.dispatchEvent(new Event("change", { bubbles: true }));
+  }
+  let drag = null;
+  document.addEventListener("pointerdown", (event) => {
+    const picture = event.target.closest && event.target.closest(".player-picture");
+    if (picture) drag = { player: playerOf(picture), from: secondsAt(playerOf(picture), event) };
+  });
+  document.addEventListener("pointermove", (event) => {
+    if (!drag || drag.player.dataset.selectable !== "1") return;
+    const [start, end] = bounds(drag.player);
+    const here = secondsAt(drag.player, event);
+    const box = drag.player.querySelector(".player-selection");
+    const [first, last] = [Math.min(drag.from, here), Math.max(drag.from, here)];
+    box.hidden = last - first < 0.01 * (end - start);
+    box.style.left = (100 * (first - start)) / (end - start) + "%";
+    box.style.width = (100 * (last - first)) / (end - start) + "%";
+  });
+  document.addEventListener("pointerup", (event) => {
+    if (!drag) return;
+    const { player, from } = drag;
+    drag = null;
+    const here = secondsAt(player, event);
+    const [start, end] = bounds(player);
+    const chosen = Math.abs(here - from) >= 0.01 * (end - start);
+    if (chosen && player.dataset.selectable === "1") {
+      fill("part-start", Math.min(from, here));
+      fill("part-end", Math.max(from, here));
+      showCursor(player, Math.min(from, here));
+    }
+    const audio = player.querySelector("audio");
+    if (audio) audio.currentTime = chosen ? Math.min(from, here) : here;
+  });
+})();

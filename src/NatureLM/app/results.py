@@ -1,0 +1,148 @@
+"""What the page shows of answers: a table, a chart of counts, a timeline, and files to keep."""
+
+from __future__ import annotations
+
+import shutil
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from html import escape
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from NatureLM.app.player import clock, shade
+from NatureLM.app.spectrogram import ticks
+from NatureLM.infer.writers import annotation_rows, read_rows, write_tables
+
+if TYPE_CHECKING:
+    from pandas.io.formats.style import Styler
+
+MOST_ROWS = 2000
+"""Rows of a table on the page; the files hold all."""
+
+MOST_LANES = 25
+"""Species of a chart, the most frequent first."""
+
+HEADERS = ("recording", "start (s)", "end (s)", "answer", "confidence", "evidence", "question")
+"""Columns of the table."""
+
+WIDTHS = ["180px", "80px", "80px", "190px", "115px", "180px", "260px"]
+"""Of these columns; where the page is narrower, the table is moved sideways within it."""
+
+
+def table(rows: Iterable[Mapping[str, Any]]) -> Styler:
+    """Return rows of results as a table; the shade of a confidence says how high it is."""
+    import pandas
+
+    cells = [
+        (
+            row["audio_path"],
+            round(row["start_seconds"], 2),
+            round(row["end_seconds"], 2),
+            row["output"],
+            None if row["confidence"] is None else round(row["confidence"], 3),
+            ", ".join(
+                f"{found['common_name'] or found['scientific_name']} {found['score']:.2f}"
+                for found in row["detections"]
+                if found["score"] is not None
+            ),
+            row["query"],
+        )
+        for _, row in zip(range(MOST_ROWS), rows, strict=False)
+    ]
+    frame = pandas.DataFrame(cells, columns=list(HEADERS))
+    return frame.style.map(_shaded, subset=["confidence"]).format(precision=2, na_rep="")
+
+
+def _shaded(confidence: float | None) -> str:
+    if confidence is None or confidence != confidence:
+        return ""
+    opacity = shade(confidence)
+    return f"background-color: rgba(4, 120, 87, {opacity:.2f}); color: {'#fff' if opacity > 0.6 else '#000'}"
+
+
+def counts_chart(rows: Iterable[Mapping[str, Any]]) -> str:
+    """Return bars, one a species: in how many windows an answer names it."""
+    counts = Counter(
+        row["label"] for row in annotation_rows(rows) if row["common_name"] or row["scientific_name"]
+    )
+    if not counts:
+        return '<p class="chart">No species was named.</p>'
+    most = max(counts.values())
+    bars = "".join(
+        f'<div class="chart-row"><span>{escape(name)}</span>'
+        f'<div class="bar" style="width:{100 * count / most:.1f}%"></div><b>{count}</b></div>'
+        for name, count in counts.most_common(MOST_LANES)
+    )
+    title = "Windows per species"
+    return f'<div class="chart" role="img" aria-label="{title}"><b>{title}</b>{bars}</div>'
+
+
+def timeline(rows: Iterable[Mapping[str, Any]], seconds: float) -> str:
+    """Return a lane for each answer over the length of a recording; the shade is the confidence."""
+    lanes: dict[str, list[Mapping[str, Any]]] = {}
+    for row in annotation_rows(rows, merge=False):
+        if row["label"] is not None:
+            lanes.setdefault(row["label"], []).append(row)
+    if not lanes:
+        return '<p class="chart">Nothing was named so far.</p>'
+    seconds = max(seconds, *(row["end_seconds"] for found in lanes.values() for row in found))
+    shown = sorted(lanes.items(), key=lambda lane: -len(lane[1]))[:MOST_LANES]
+    drawn = "".join(
+        f'<div class="chart-row"><span>{escape(label)}</span><div class="lane">'
+        + "".join(_mark(row, seconds) for row in found)
+        + f"</div><b>{len(found)}</b></div>"
+        for label, found in shown
+    )
+    axis = "".join(
+        f'<span style="left:{100 * tick / seconds:.2f}%">{clock(tick, whole=seconds >= 60)}</span>'
+        for tick in ticks(0.0, seconds, 6)
+    )
+    return (
+        f'<div class="chart" role="img" aria-label="Answers over time, {len(lanes)} different ones">{drawn}'
+        f'<div class="chart-row"><span></span><div class="lane-axis">{axis}</div><b></b></div></div>'
+    )
+
+
+def _mark(row: Mapping[str, Any], seconds: float) -> str:
+    start, end = row["start_seconds"], row["end_seconds"]
+    sure = "" if row["confidence"] is None else f", confidence {row['confidence']:.2f}"
+    return (
+        f'<i style="left:{100 * start / seconds:.3f}%;width:{100 * (end - start) / seconds:.3f}%;'
+        f'opacity:{shade(row["confidence"]):.2f}" title="{clock(start)} to {clock(end)}{sure}"></i>'
+    )
+
+
+def write_files(jsonl: Path, named: Mapping[str, str]) -> list[str]:
+    """Write the other formats beside a run's rows; return all files, folders as zip.
+
+    Parameters
+    ----------
+    jsonl : Path
+        Rows of a run; its stem is that of the other files. Its recordings are called by their names.
+    named : mapping
+        For each name of a recording its path, whose header tells the highest frequency for Raven.
+    """
+    outputs = [jsonl]
+    by_path = (
+        {**row, "audio_path": named.get(row["audio_path"], row["audio_path"])} for row in read_rows(jsonl)
+    )
+    stem = jsonl.with_suffix("")
+    outputs += write_tables(read_rows(jsonl), "csv", stem, overwrite=True)
+    for written in write_tables(by_path, "raven,audacity", stem, overwrite=True, merge_consecutive=True):
+        names = {path: name for name, path in named.items()}
+        for file in written.rglob("*.txt"):
+            text = file.read_text(encoding="utf-8")
+            for path in sorted(names, key=len, reverse=True):
+                text = text.replace(path, names[path])
+            file.write_text(text, encoding="utf-8")
+        outputs.append(Path(shutil.make_archive(str(written), "zip", written)))
+        shutil.rmtree(written)
+    return [str(path) for path in outputs]
+
+
+def failures_html(reasons: Sequence[str]) -> str:
+    """Return what is wrong with recordings that could not be read, or could be only in part."""
+    if not reasons:
+        return ""
+    items = "".join(f"<li>{escape(reason)}</li>" for reason in reasons[:50])
+    return f'<div class="notice" role="alert"><b>Not all could be read</b><ul>{items}</ul></div>'

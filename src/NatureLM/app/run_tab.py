@@ -1,0 +1,136 @@
+"""What the tabs Batch and Long recording share: a run, its progress, cancel, results and floor."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator
+from dataclasses import dataclass, replace
+from html import escape
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+
+from NatureLM.app.house import House
+from NatureLM.app.player import clock
+from NatureLM.app.results import failures_html, table, write_files
+from NatureLM.app.runs import Run
+from NatureLM.errors import ConfigError
+
+LOOK_SECONDS = 0.5
+"""How often the page looks at a run."""
+
+
+@dataclass
+class RunState:
+    """One visitor's run."""
+
+    run: Run | None = None
+
+
+class RunTab:
+    """Begins runs and shows them.
+
+    Parameters
+    ----------
+    house : House
+    picture : callable
+        Draws a run.
+    """
+
+    def __init__(self, house: House, picture: Callable[[Run], str]) -> None:
+        self._house = house
+        self._picture = picture
+
+    def start(
+        self,
+        state: RunState,
+        paths: list[Path],
+        question: str,
+        length: float,
+        hop: float,
+        floor: float,
+    ) -> Generator[tuple[Any, ...], None, None]:
+        """Run; yield state, progress, picture, table and files as they become."""
+        queries = [line.strip() for line in (question or "").splitlines() if line.strip()]
+        if not queries:
+            raise ConfigError("There is no question; write one, or several, each on a line of its own.")
+        if not paths:
+            raise ConfigError("There is no recording; choose one first.")
+        if state.run is not None:
+            state.run.cancel()
+        if self._house.model.is_loading:
+            yield state, "The model is still being loaded …", "", gr.skip(), None
+        engine = self._house.model.pipeline().engine(float(length), float(hop))
+        if self._house.has_floor:
+            engine.settings = replace(engine.settings, min_evidence=float(floor))
+        run = Run(self._house.model, engine, paths, queries, self._house.files.new_folder())
+        state.run = run
+        run.start()
+        shown = -1
+        while not run.wait(LOOK_SECONDS):
+            grown, shown = run.answers != shown, run.answers
+            yield (
+                state,
+                _progress(run),
+                self._picture(run) if grown else gr.skip(),
+                table(run.rows()) if grown else gr.skip(),
+                None,
+            )
+        if run.error is not None:
+            raise gr.Error(
+                escape(self._house.files.plain(run.error)), title="The run ended", print_exception=False
+            )
+        yield self._finished(state, run)
+
+    def _finished(self, state: RunState, run: Run) -> tuple[Any, ...]:
+        files = write_files(run.jsonl, run.named) if run.answers else None
+        wrong = [self._house.files.plain(text) for text in run.failures]
+        ended = "Cancelled" if run.cancelled else "Done"
+        text = (
+            f'<div class="state" role="status"><b>{ended}.</b> {run.answers} answers about '
+            f"{run.done_recordings} of {len(run.named)} recordings.</div>{failures_html(wrong)}"
+        )
+        return state, text, self._picture(run), table(run.rows()), files
+
+    def cancel(self, state: RunState) -> RunState:
+        """End the run early; what is answered stays."""
+        if state.run is not None:
+            state.run.cancel()
+        return state
+
+    def answer_again(self, state: RunState, floor: float) -> Generator[tuple[Any, ...], None, None]:
+        """Answer with another floor; outputs are those of :meth:`start`."""
+        run = state.run
+        if run is None or not run.wait(0.0) or not run.answers:
+            yield (state, *[gr.skip()] * 4)
+            return
+        for count in run.answer_again(floor):
+            if count % 64 == 0:
+                yield state, f"Answered again: {count} of {run.answers} …", gr.skip(), gr.skip(), gr.skip()
+        yield self._finished(state, run)
+
+
+def _progress(run: Run) -> str:
+    left = run.seconds_left
+    time_left = "" if left is None else f"about {clock(left, whole=True)} left"
+    wrong = f" · {len(run.failures)} could not be read" if run.failures else ""
+    return (
+        f'<div role="status">{run.answers} answers · {run.done_recordings} of {len(run.named)} recordings · '
+        f"{clock(run.done_seconds, whole=True)} of {clock(run.total_seconds, whole=True)} heard{wrong} · "
+        f'{time_left}</div><div class="progress" role="progressbar" aria-label="Share heard" '
+        f'aria-valuemin="0" aria-valuemax="100" aria-valuenow="{100 * run.share:.0f}">'
+        f'<i style="width:{100 * run.share:.1f}%"></i></div>'
+    )
+
+
+def end_run(state: RunState) -> None:
+    """End the run of a visitor who has left."""
+    if state.run is not None:
+        state.run.cancel()
+
+
+def files_output() -> gr.File:
+    """Return the list of downloads."""
+    return gr.File(
+        label="Downloads: jsonl, csv, Raven and Audacity (zip)", file_count="multiple", interactive=False
+    )

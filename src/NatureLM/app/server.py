@@ -1,0 +1,198 @@
+"""The server: there at once, and closed to all that the page does not need."""
+
+from __future__ import annotations
+
+import asyncio
+import select
+import socket
+import threading
+from collections.abc import Awaitable, Callable, MutableMapping
+from typing import Any
+from urllib.parse import unquote
+
+from NatureLM.app.files import AppFiles
+from NatureLM.app.settings import AppSettings
+from NatureLM.errors import ConfigError
+
+Scope = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
+Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+App = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+STARTING = b"""<!doctype html><html lang="en"><head><meta charset="utf-8"><title>NatureLM-audio</title>
+<meta name="viewport" content="width=device-width"><meta http-equiv="refresh" content="1"></head>
+<body style="font:1.1rem system-ui;margin:3rem auto;max-width:36rem;color:#064e3b">
+<h1>NatureLM-audio</h1><p role="status">The app is starting; this page goes on by itself.</p></body></html>"""
+
+CLOSED = (
+    *("proxy=", "vibe", "undo-vibe", "runs", "run-history", "dev", "deep_link", "process_recording"),
+    *("custom_component", "monitoring", "profiling"),
+)
+"""Beginnings of Gradio's routes that this page has no use for: some fetch addresses, some write code."""
+
+MOST_REQUEST_BYTES = 8_000_000
+"""Of a request that is no upload."""
+
+POLICY = "; ".join(
+    (
+        "default-src 'self'",
+        "script-src 'self' 'unsafe-inline' 'unsafe-eval' blob:",
+        "style-src 'self' 'unsafe-inline'",
+        "img-src 'self' data: blob:",
+        "media-src 'self' data: blob:",
+        "font-src 'self' data:",
+        "connect-src 'self' data: blob:",
+        "worker-src 'self' blob:",
+        "frame-ancestors 'self'",
+        "base-uri 'self'",
+        "form-action 'self'",
+    )
+)
+"""Nothing of the page comes from elsewhere."""
+
+
+def listen(settings: AppSettings) -> socket.socket:
+    """Bind the port.
+
+    Raises
+    ------
+    ConfigError
+        The port is taken, or the address is not this computer's.
+    """
+    try:
+        family = socket.getaddrinfo(settings.host, settings.port, type=socket.SOCK_STREAM)[0][0]
+        return socket.create_server((settings.host, settings.port), family=family, backlog=128)
+    except (OSError, UnicodeError) as error:
+        raise ConfigError(
+            f"--host {settings.host} --port {settings.port}: cannot be bound ({error}); choose another port, "
+            "for example --port 5002."
+        ) from None
+
+
+def address(listening: socket.socket, settings: AppSettings) -> str:
+    """Return where a browser finds the page."""
+    port = listening.getsockname()[1]
+    host = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(settings.host, settings.host)
+    return f"http://{f'[{host}]' if ':' in host and '[' not in host else host}:{port}/"
+
+
+class StartingPage:
+    """Answers in the app's place until it is there."""
+
+    def __init__(self, listening: socket.socket) -> None:
+        self._listening = listening
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._answer, daemon=True, name="starting page")
+        self._thread.start()
+
+    def end(self) -> None:
+        """Leave the port to the app."""
+        self._over.set()
+        self._thread.join()
+
+    def _answer(self) -> None:
+        while not self._over.is_set():
+            if not select.select([self._listening], [], [], 0.1)[0]:
+                continue
+            connection, _ = self._listening.accept()
+            with connection:
+                connection.settimeout(1.0)
+                try:
+                    asked = connection.recv(4096).split(b" ")
+                    found = len(asked) > 1 and asked[1] in (b"/", b"/?")
+                    status = b"200 OK" if found else b"503 Service Unavailable\r\nRetry-After: 1"
+                    connection.sendall(
+                        b"HTTP/1.1 "
+                        + status
+                        + b"\r\nContent-Type: text/html; charset=utf-8\r\nCache-Control: "
+                        b"no-store\r\nConnection: close\r\nContent-Length: %d\r\n\r\n"
+                        % len(STARTING)
+                        + STARTING
+                    )
+                except OSError:
+                    continue
+
+
+class Guard:
+    """Refuses requests for files and routes that are no business of the page's.
+
+    Parameters
+    ----------
+    app : ASGI application
+    files : AppFiles
+    """
+
+    def __init__(self, app: App, files: AppFiles) -> None:
+        self._app = app
+        self._files = files
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer a request."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        refused = self._refusal(scope)
+        if refused is not None:
+            status, text = refused
+            headers = [
+                (b"content-type", b"text/plain; charset=utf-8"),
+                (b"content-length", b"%d" % len(text)),
+            ]
+            await send({"type": "http.response.start", "status": status, "headers": headers})
+            await send({"type": "http.response.body", "body": text})
+            return
+
+        async def with_policy(message: MutableMapping[str, Any]) -> None:
+            if message["type"] == "http.response.start":
+                message["headers"] = [
+                    *message.get("headers", []),
+                    (b"content-security-policy", POLICY.encode()),
+                    (b"referrer-policy", b"same-origin"),
+                    (b"x-content-type-options", b"nosniff"),
+                ]
+            await send(message)
+
+        await self._app(scope, receive, with_policy)
+
+    def _refusal(self, scope: Scope) -> tuple[int, bytes] | None:
+        path = str(scope["path"]).lstrip("/")
+        route = path.removeprefix("gradio_api/").lstrip("/")
+        if route.startswith(CLOSED):
+            return 404, b"Not found"
+        for kind in ("file=", "file/"):
+            if route.startswith(kind):
+                named = route.removeprefix(kind)
+                if not (self._files.may_read(named) and self._files.may_read(unquote(named))):
+                    return 403, b"This file is not the app's to show."
+        length = next((value for name, value in scope["headers"] if name == b"content-length"), b"0")
+        if not route.startswith("upload") and length.isdigit() and int(length) > MOST_REQUEST_BYTES:
+            return 413, b"The request is too large."
+        return None
+
+
+def serve(listening: socket.socket, app: App, *, stopped: threading.Event | None = None) -> None:
+    """Serve until interrupted, or until ``stopped`` is set.
+
+    Parameters
+    ----------
+    listening : socket
+        Closed at the end.
+    app : ASGI application
+    stopped : threading.Event, optional
+    """
+    import uvicorn
+
+    config = uvicorn.Config(
+        app, log_level="error", access_log=False, timeout_graceful_shutdown=2, lifespan="on"
+    )
+    server = uvicorn.Server(config)
+
+    async def run() -> None:
+        serving = asyncio.ensure_future(server.serve(sockets=[listening]))
+        while not serving.done():
+            if stopped is not None and stopped.is_set():
+                server.should_exit = True
+            await asyncio.wait({serving}, timeout=0.2)
+        await serving
+
+    asyncio.run(run())

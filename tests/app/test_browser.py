@@ -1,0 +1,269 @@
+"""The page in a real browser, as a visitor uses it; the screenshots of the documentation come of it too."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytestmark = pytest.mark.slow
+
+playwright_api = pytest.importorskip("playwright.sync_api")
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
+if CHROMIUM is None:
+    pytest.skip("chromium is not installed (Debian: apt-get install chromium)", allow_module_level=True)
+
+REPOSITORY = Path(__file__).parents[2]
+ASSETS = REPOSITORY / "assets"
+PICTURES = os.environ.get("NATURELM_SCREENSHOTS")
+"""Folder for the documentation's screenshots; without it they are not written."""
+
+LONG = 60_000
+"""Milliseconds: the machine may be busy."""
+
+EXAMPLES = {
+    "boreal owl": "Boreal Owl",
+    "common cuckoo": "Common Cuckoo",
+    "eastern wood pewee": "Eastern Wood-Pewee",
+    "great tit": "Great Tit",
+    "rain": "None",
+    "saw whet owl": "Northern Saw-whet Owl",
+    "snowy tree cricket": "Snowy Tree Cricket",
+    "spring peeper": "Spring Peeper",
+}
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    with playwright_api.sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def faults() -> list[str]:
+    """What the console complains of, and what is asked of other computers."""
+    return []
+
+
+def open_page(browser: Any, server: Any, faults: list[str], width: int = 1200, height: int = 900) -> Any:
+    page = browser.new_page(viewport={"width": width, "height": height})
+    page.set_default_timeout(LONG)
+    page.on("console", lambda said: faults.append(said.text) if said.type == "error" else None)
+    page.on("pageerror", lambda error: faults.append(str(error)))
+    own = (server.url, "data:", "blob:")
+    page.on("request", lambda sent: None if sent.url.startswith(own) else faults.append(sent.url))
+    page.goto(server.url)
+    page.wait_for_selector("#ask")
+    page.wait_for_selector("#model-state >> text=naturelm-lite")
+    return page
+
+
+@pytest.fixture
+def page(browser: Any, server: Any, faults: list[str]) -> Iterator[Any]:
+    page = open_page(browser, server, faults)
+    yield page
+    page.close()
+    assert faults == []
+
+
+def choose(page: Any, example: str) -> None:
+    page.get_by_role("button", name=example, exact=True).click()
+    page.wait_for_selector(f"#player figcaption >> text={example.replace(' ', '_')}")
+
+
+def answer_to(page: Any, question: str | None = None) -> str:
+    """Ask, wait for the end of the answer, and return its first line."""
+    said = page.locator("#chat .bot.message")
+    before = page.locator("#chat em").count()
+    if question is not None:
+        page.get_by_label("Question", exact=True).fill(question)
+    page.locator("#ask").click()
+    page.wait_for_function("n => document.querySelectorAll('#chat em').length > n", arg=before)
+    return str(said.last.inner_text()).splitlines()[0]
+
+
+def picture(page: Any, name: str) -> None:
+    if PICTURES:
+        page.wait_for_timeout(800)
+        path = Path(PICTURES) / f"{name}.png"
+        page.screenshot(path=path, full_page=True)
+        from PIL import Image
+
+        image = Image.open(path).convert("RGB")
+        image.quantize(128, dither=Image.Dither.NONE).save(path, optimize=True)
+
+
+def test_every_example_is_one_click_away_and_known(page: Any) -> None:
+    for example, species in EXAMPLES.items():
+        choose(page, example)
+        page.locator("#clear").click()
+        page.wait_for_function("document.querySelectorAll('#chat em').length == 0")
+        question = "What are the common names for the species in the audio, if any?"
+        assert answer_to(page, question) == species
+
+
+def test_an_upload_is_asked_about_and_asked_on(page: Any) -> None:
+    page.locator("#chat-files input[type=file]").set_input_files(ASSETS / "great_tit_and_common_cuckoo.ogg")
+    page.wait_for_selector("#player figcaption >> text=great_tit_and_common_cuckoo.ogg")
+    assert answer_to(page, "What species is this?") == "Common Cuckoo"
+    assert answer_to(page, "Which other species are there?") == "Great Tit"
+    page.wait_for_selector("#player .player-span >> text=Great Tit")
+    picture(page, "app_ask")
+    assert answer_to(page, "And its scientific name?") == "Parus major"
+    slider = page.locator("#floor input[type=number]")
+    slider.fill("0.99")
+    slider.press("Enter")
+    page.locator("#floor input[type=range]").focus()
+    page.keyboard.press("ArrowRight")
+    page.locator("#clear").click()
+    page.wait_for_function("document.querySelectorAll('#chat em').length == 0")
+
+
+def test_the_cursor_moves_and_a_drag_chooses_a_part(page: Any) -> None:
+    choose(page, "dawn 25s")
+    page.wait_for_function("document.querySelector('#player audio').readyState >= 1")
+    page.evaluate("document.querySelector('#player audio').muted = true")
+    page.evaluate("document.querySelector('#player audio').play()")
+    page.wait_for_function("parseFloat(document.querySelector('#player .player-cursor').style.left) > 1")
+    page.evaluate("document.querySelector('#player audio').pause()")
+    box = page.locator("#player .player-picture").bounding_box()
+    page.mouse.move(box["x"] + 0.82 * box["width"], box["y"] + 80)
+    page.mouse.down()
+    page.mouse.move(box["x"] + 0.9 * box["width"], box["y"] + 80, steps=4)
+    page.mouse.move(box["x"] + 0.99 * box["width"], box["y"] + 80, steps=4)
+    page.mouse.up()
+    start = float(page.locator("#part-start input").input_value())
+    assert start == pytest.approx(0.82 * 25, abs=0.3)
+    page.wait_for_timeout(500)
+    assert answer_to(page, "What species is this?") == "Eastern Wood-Pewee"
+    assert "20." in page.locator("#chat-table").inner_text()
+
+
+def test_the_floor_answers_again(page: Any) -> None:
+    choose(page, "great tit")
+    assert answer_to(page, "What are the common names for the species in the audio, if any?") == "Great Tit"
+    slider = page.locator("#floor input[type=range]")
+    slider.scroll_into_view_if_needed()
+    box = slider.bounding_box()
+    page.mouse.click(box["x"] + box["width"] - 2, box["y"] + box["height"] / 2)
+    page.wait_for_selector("#chat .bot.message >> text=None")
+    page.mouse.click(box["x"] + 0.25 * box["width"], box["y"] + box["height"] / 2)
+    page.wait_for_selector("#chat .bot.message >> text=Great Tit")
+
+
+def test_a_batch_is_answered_charted_and_downloaded(page: Any, tmp_path: Path) -> None:
+    page.get_by_role("tab", name="Batch").click()
+    (tmp_path / "broken.wav").write_bytes(b"no sound")
+    names = ("great_tit.ogg", "spring_peeper.ogg", "dawn_25s.ogg", "snowy_tree_cricket.ogg")
+    files = [ASSETS / name for name in names]
+    page.locator("#batch-files input[type=file]").set_input_files([*files, tmp_path / "broken.wav"])
+    page.wait_for_selector("#batch-files >> text=snowy_tree")
+    page.locator("#batch-run").click()
+    page.wait_for_selector("#batch-progress >> text=Done.")
+    assert "6 answers about 5 of 5 recordings" in page.locator("#batch-progress").inner_text()
+    assert "broken.wav" in page.locator("#batch-progress").inner_text()
+    assert "Spring Peeper" in page.locator("#batch-chart").inner_text()
+    with page.expect_download() as download:
+        page.locator("a[download*=audacity]").first.click()
+    download.value.save_as(tmp_path / "labels.zip")
+    with zipfile.ZipFile(tmp_path / "labels.zip") as labels:
+        texts = [labels.read(name).decode() for name in labels.namelist()]
+    assert "0.000000\t10.000000\tSpring Peeper\n" in texts
+    picture(page, "app_batch")
+
+
+def test_a_long_recording_is_cancelled_and_heard_through(page: Any, faults: list[str]) -> None:
+    page.get_by_role("tab", name="Long recording").click()
+    chosen = page.get_by_label("From the folder of recordings (nothing is uploaded)")
+    chosen.fill("june/long.flac")
+    chosen.press("Enter")
+    hop = page.locator("#long-hop input[type=number]")
+    hop.fill("0.5")
+    hop.press("Tab")
+    page.locator("#long-run").click()
+    page.wait_for_selector("#long-progress [role=progressbar]")
+    page.wait_for_selector("#long-progress >> text=left")
+    page.locator("#long-cancel").click()
+    page.wait_for_selector("#long-progress >> text=Cancelled.")
+    hop.fill("20")
+    hop.press("Tab")
+    page.locator("#long-run").click()
+    page.wait_for_selector("#long-progress >> text=30 answers about 1 of 1 recordings")
+    assert "Northern Saw-whet Owl" in page.locator("#long-timeline").inner_text()
+    assert page.locator("#long-timeline .lane i").count() >= 15
+    picture(page, "app_long")
+
+
+def test_faults_are_said_in_the_page(browser: Any, server: Any, tmp_path: Path) -> None:
+    page = open_page(browser, server, [])
+    page.locator("#ask").click()
+    page.wait_for_selector("text=There is no recording; drop one, or take an example.")
+    (tmp_path / "damaged.wav").write_bytes(b"no sound")
+    page.locator("#chat-files input[type=file]").set_input_files(tmp_path / "damaged.wav")
+    page.wait_for_selector("#chat-notice [role=alert] >> text=damaged.wav")
+    assert "Traceback" not in page.content()
+    page.close()
+
+
+def test_two_visitors_have_their_own_conversations(browser: Any, server: Any, faults: list[str]) -> None:
+    one, two = open_page(browser, server, faults), open_page(browser, server, faults)
+    choose(one, "great tit")
+    choose(two, "spring peeper")
+    assert answer_to(one, "What species is this?") == "Great Tit"
+    assert answer_to(two, "What species is this?") == "Spring Peeper"
+    assert answer_to(one, "And its scientific name?") == "Parus major"
+    assert answer_to(two, "And its scientific name?") == "Pseudacris crucifer"
+    one.close()
+    two.close()
+
+
+def test_it_fits_a_phone(browser: Any, server: Any, faults: list[str]) -> None:
+    page = open_page(browser, server, faults, width=390, height=844)
+    choose(page, "great tit")
+    assert page.evaluate("document.documentElement.scrollWidth") <= 390
+    assert answer_to(page, "What species is this?") == "Great Tit"
+    assert page.locator("#player .player-picture").bounding_box()["width"] > 250
+    page.wait_for_selector("#chat-table >> text=Great Tit")
+    assert page.evaluate("document.documentElement.scrollWidth") <= 390
+    picture(page, "app_phone")
+    page.close()
+
+
+@pytest.mark.parametrize("tab", ["Ask", "Batch", "Long recording"])
+def test_it_is_accessible(page: Any, tab: str) -> None:
+    axe = pytest.importorskip("axe_playwright_python.sync_playwright").Axe()
+    page.get_by_role("tab", name=tab).click()
+    if tab == "Ask":
+        choose(page, "great tit")
+        answer_to(page, "What species is this?")
+    page.wait_for_timeout(1000)
+    found = axe.run(page).response["violations"]
+    serious = {
+        fault["id"]: [node["html"][:200] for node in fault["nodes"]]
+        for fault in found
+        if fault["impact"] in ("serious", "critical")
+    }
+    # Gradio's own button for a further upload holds another button.
+    own = serious.pop("nested-interactive", [])
+    assert all('aria-label="common.upload"' in html for html in own)
+    assert serious == {}
+
+
+def test_the_keyboard_reaches_the_controls(page: Any) -> None:
+    reached = set()
+    for _ in range(80):
+        page.keyboard.press("Tab")
+        reached.add(
+            page.evaluate(
+                "(() => { const own = document.activeElement.closest('[id]:not([id^=component])');"
+                "return own ? own.id : ''; })()"
+            )
+        )
+    assert {"chat-files", "examples", "question", "task", "ask", "clear", "floor", "part-start"} <= reached

@@ -1,0 +1,115 @@
+import json
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from NatureLM.app.house import House
+from NatureLM.app.results import counts_chart, table, timeline, write_files
+from NatureLM.app.runs import Run
+
+ASSETS = Path(__file__).parents[2] / "assets"
+QUERY = "What are the common names for the species in the audio, if any?"
+
+
+@pytest.fixture
+def run(house: House) -> Run:
+    paths = [ASSETS / name for name in ("dawn_25s.ogg", "great_tit.ogg")]
+    broken = house.files.new_folder() / "great_tit.ogg"
+    broken.write_bytes(b"no sound")
+    engine = house.model.pipeline().engine(10.0, 10.0)
+    run = Run(house.model, engine, [*paths, broken], [QUERY], house.files.new_folder())
+    run.start()
+    assert run.wait(120)
+    return run
+
+
+def test_a_run_answers_everything_and_names_what_it_cannot_read(run: Run) -> None:
+    assert run.error is None
+    assert [(row["audio_path"], row["start_seconds"], row["output"]) for row in run.rows()] == [
+        ("dawn_25s.ogg", 0.0, "Northern Saw-whet Owl"),
+        ("dawn_25s.ogg", 10.0, "None"),
+        ("dawn_25s.ogg", 20.0, "Eastern Wood-Pewee"),
+        ("great_tit.ogg", 0.0, "Great Tit"),
+    ]
+    assert len(run.failures) == 1
+    assert run.share == 1.0
+    assert run.seconds_left is not None
+    assert run.seconds_left < 1.0
+
+
+def test_another_floor_gives_the_answers_of_a_new_run(run: Run, house: House) -> None:
+    model = house.model.pipeline().model
+    encode = model.audio_encoder.encode
+    model.audio_encoder.encode = lambda *_: pytest.fail("encoded again")  # type: ignore[method-assign]
+    try:
+        assert list(run.answer_again(0.97)) == [1, 2, 3, 4]
+        high = [row["output"] for row in run.rows()]
+        assert list(run.answer_again(0.25))[-1] == 4
+    finally:
+        model.audio_encoder.encode = encode  # type: ignore[method-assign]
+    assert high == ["Northern Saw-whet Owl", "None", "None", "None"]
+    assert [row["output"] for row in run.rows()][3] == "Great Tit"
+
+
+def test_files_hold_the_answers_by_the_recordings_names(run: Run) -> None:
+    files = {Path(path).name: Path(path) for path in write_files(run.jsonl, run.named)}
+    assert list(files) == ["results.jsonl", "results.csv", "results.raven.zip", "results.audacity.zip"]
+    first = json.loads(files["results.jsonl"].read_text().splitlines()[0])
+    assert first["detections"][0]["common_name"] == "Northern Saw-whet Owl"
+    lines = files["results.csv"].read_text().splitlines()
+    assert len(lines) == 5
+    assert lines[4].startswith("great_tit.ogg,mix,0.0,10.0,")
+    with zipfile.ZipFile(files["results.audacity.zip"]) as labels:
+        (name,) = [name for name in labels.namelist() if "dawn" in name]
+        assert labels.read(name).decode().splitlines() == [
+            "0.000000\t10.000000\tNorthern Saw-whet Owl",
+            "20.000000\t25.000000\tEastern Wood-Pewee",
+        ]
+    with zipfile.ZipFile(files["results.raven.zip"]) as selections:
+        (name,) = [name for name in selections.namelist() if "dawn" in name]
+        text = selections.read(name).decode()
+    assert text.splitlines()[1].split("\t")[:7] == [
+        "1",
+        "Spectrogram 1",
+        "1",
+        "0.0",
+        "10.0",
+        "0.0",
+        "12000.0",
+    ]
+    assert text.splitlines()[1].endswith("\tdawn_25s.ogg")
+    assert str(ASSETS) not in text
+
+
+def test_charts_count_and_place_the_answers(run: Run) -> None:
+    counts = counts_chart(run.rows())
+    assert counts.count("chart-row") == 3
+    assert "<span>Great Tit</span>" in counts
+    lanes = timeline((row for row in run.rows() if row["audio_path"] == "dawn_25s.ogg"), 25.0)
+    assert "left:80.000%;width:20.000%" in lanes  # the pewee, from 20 to 25 s
+    assert lanes.count("<i ") == 2  # None is no answer to draw
+    assert timeline([], 25.0) == '<p class="chart">Nothing was named so far.</p>'
+
+
+def test_the_table_shades_the_confidence(run: Run) -> None:
+    styled = table(run.rows())
+    assert styled.data["answer"].iloc[0] == "Northern Saw-whet Owl"
+    assert list(styled.data["evidence"])[3].startswith("Great Tit 0.9")
+    html = styled.to_html()
+    assert "background-color: rgba(4, 120, 87, " in html
+
+
+def test_a_cancelled_run_keeps_what_it_has(house: House) -> None:
+    engine = house.model.pipeline().engine(1.0, 0.05)
+    engine.batch_size = 4
+    run = Run(house.model, engine, [ASSETS / "dawn_25s.ogg"], [QUERY], house.files.new_folder())
+    run.start()
+    while not run.answers and not run.wait(0.05):
+        pass
+    run.cancel()
+    assert run.wait(60)
+    assert run.cancelled
+    assert 0 < run.answers < 400
+    assert len(list(run.rows())) == run.answers
+    assert 0 < run.share < 1
