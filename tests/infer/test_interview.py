@@ -95,7 +95,7 @@ def test_several_beams_are_not_watched(model: NatureLM) -> None:
 
     features = model.encode_audio([])
     with pytest.raises(ConfigError, match="Answers of 2 beams cannot be watched"):
-        model.answer(features, [], AnswerSettings(num_beams=2), None, lambda _: True)
+        model.answer(features, [], AnswerSettings(num_beams=2), watch=lambda _: True)
     interview = Pipeline(model=model, num_beams=2).interview([ASSETS / "great_tit.ogg"])
     said, texts = whole(interview.ask("What species is this?"))
     assert (said, texts) == ([], ["Great Tit"])
