@@ -1,9 +1,10 @@
-"""Checkpoints in the published code's layout: a tiny one made here, those recorded in ../shared/parity."""
+"""Programs run in this process; checkpoints in the published code's layout, made here or recorded there."""
 
 from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -31,6 +32,15 @@ BEATS = {
     "num_buckets": 32,
     "predictor_class": 5,
 }
+
+
+@dataclass(frozen=True)
+class Done:
+    """What a program has said, and its exit status, by the names of ``subprocess.CompletedProcess``."""
+
+    returncode: int
+    stdout: str
+    stderr: str
 
 
 @dataclass(frozen=True)
@@ -132,6 +142,34 @@ def copy_parity(kind: str, folder: Path) -> Published:
     shutil.copyfile(PARITY / kind / "hub_config.json", folder / "config.json")
     shutil.copytree(PARITY / "llama_tiny", folder / "llama")
     return Published(folder, folder / "llama")
+
+
+@pytest.fixture
+def run_here(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> Callable[[Callable[[], object], Path], Done]:
+    """Run a program in a folder, without network and without the user's own data and models.
+
+    It runs in this process: one of its own takes seconds to import what is here already.
+    """
+    home = tmp_path / "home"
+    monkeypatch.setenv("XDG_DATA_HOME", str(home / "data"))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(home / "cache"))
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(home / "no-models-here"))
+
+    def run(program: Callable[[], object], folder: Path) -> Done:
+        capfd.readouterr()
+        with monkeypatch.context() as here:
+            here.chdir(folder)
+            try:
+                status = program()
+            except SystemExit as end:
+                status = end.code
+        said = capfd.readouterr()
+        return Done(status if isinstance(status, int) else 0, said.out, said.err)
+
+    return run
 
 
 @pytest.fixture(scope="session")

@@ -5,13 +5,18 @@ from __future__ import annotations
 import json
 import os
 import re
+import runpy
 import shlex
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
+
+from NatureLM.cli.main import main
 
 REPOSITORY = Path(__file__).parents[1]
 README = (REPOSITORY / "README.md").read_text(encoding="utf-8")
@@ -20,8 +25,16 @@ COMMANDS = [line for kind, text in BLOCKS if kind == "bash" for line in text.spl
 ANSWER = re.compile(r"#\d+\.\d\ds - \d+\.\d\ds#: .*?(?=  \(|$)", flags=re.MULTILINE)
 
 
-def run(*command: str | Path, folder: Path) -> subprocess.CompletedProcess[str]:
-    """Run a command in a folder, without network and without the user's own data and models."""
+RunHere = Callable[[Callable[[], object], Path], Any]
+
+
+def arguments_of(command: str) -> list[str]:
+    """Return the arguments of a README command's `naturelm ...` part."""
+    return shlex.split(command[command.index("naturelm ") :])[1:]
+
+
+def run_naturelm(command: str, folder: Path) -> subprocess.CompletedProcess[str]:
+    """Run a README command with this Python's own `naturelm`, without network and the user's own data."""
     home = folder.parent / "home"
     environment = {
         **os.environ,
@@ -31,15 +44,19 @@ def run(*command: str | Path, folder: Path) -> subprocess.CompletedProcess[str]:
         "XDG_CACHE_HOME": str(home / "cache"),
     }
     return subprocess.run(
-        command, cwd=folder, env=environment, capture_output=True, text=True, timeout=300, check=False
+        [Path(sys.executable).with_name("naturelm"), *arguments_of(command)],
+        cwd=folder,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
     )
 
 
-def run_naturelm(command: str, folder: Path) -> subprocess.CompletedProcess[str]:
-    """Run a README command's `naturelm ...` part with this Python's own `naturelm`."""
-    arguments = shlex.split(command[command.index("naturelm ") :])
-    program = Path(sys.executable).with_name("naturelm")
-    return run(program, *arguments[1:], folder=folder)
+def run_python(code: str) -> None:
+    """Run code as ``python -c`` does."""
+    exec(compile(code, "README.md", "exec"), {"__name__": "__main__"})
 
 
 @pytest.fixture(scope="module")
@@ -73,13 +90,13 @@ def test_the_first_command_prints_and_writes_what_the_readme_shows(folder: Path)
     ]
 
 
-def test_the_published_command_line_falls_back_with_a_warning(folder: Path) -> None:
+def test_the_published_command_line_falls_back_with_a_warning(folder: Path, run_here: RunHere) -> None:
     (command,) = [line for line in COMMANDS if "--cfg-path configs/inference.yml" in line]
     assert command == (
         'naturelm infer --cfg-path configs/inference.yml --audio-path assets --query "Caption the audio" '
         "--window-length-seconds 10.0 --hop-length-seconds 10.0"
     )
-    done = run_naturelm(command, folder)
+    done = run_here(lambda: main(arguments_of(command)), folder)
     assert done.returncode == 0, done.stderr
     warnings = [line for line in done.stderr.splitlines() if line.startswith("warning: ")]
     assert len(warnings) == 1
@@ -90,9 +107,9 @@ def test_the_published_command_line_falls_back_with_a_warning(folder: Path) -> N
     assert {row["model"] for row in rows} == {"naturelm-lite"}
 
 
-def test_the_python_example_prints_what_it_says(folder: Path) -> None:
+def test_the_python_example_prints_what_it_says(folder: Path, run_here: RunHere) -> None:
     code, _ = [text for kind, text in BLOCKS if kind == "python"]
-    done = run(sys.executable, "-c", code, folder=folder)
+    done = run_here(lambda: run_python(code), folder)
     assert done.returncode == 0, done.stderr
     printed = done.stdout.splitlines()
     assert "# " + printed[0] in code
@@ -103,17 +120,17 @@ def test_the_python_example_prints_what_it_says(folder: Path) -> None:
     ]
 
 
-def test_the_conversations_go_as_they_are_printed(folder: Path) -> None:
+def test_the_conversations_go_as_they_are_printed(folder: Path, run_here: RunHere) -> None:
     _, code = [text for kind, text in BLOCKS if kind == "python"]
     begin = "from NatureLM.infer import Pipeline\npipeline = Pipeline()\n"
-    done = run(sys.executable, "-c", begin + code, folder=folder)
+    done = run_here(lambda: run_python(begin + code), folder)
     assert done.returncode == 0, done.stderr
     expected = re.findall(r"\.text\)  # (.*)", code)
     assert len(expected) == 5
     assert done.stdout.splitlines() == expected
 
 
-def test_the_published_python_example(folder: Path) -> None:
+def test_the_published_python_example(folder: Path, run_here: RunHere) -> None:
     # As upstream's README has it, but for the name of the file and the device.
     code = """
 from NatureLM.models import NatureLM
@@ -129,13 +146,17 @@ pipeline = Pipeline(model=model)
 results = pipeline(audio_paths, queries, window_length_seconds=10.0, hop_length_seconds=10.0)
 print(results)
 """
-    done = run(sys.executable, "-c", code, folder=folder)
+    done = run_here(lambda: run_python(code), folder)
     assert done.stdout.strip() == "['#0.00s - 10.00s#: Northern Saw-whet Owl\\n']", done.stderr
 
 
-def test_root_scripts_call_the_command_line(folder: Path) -> None:
+def test_root_scripts_call_the_command_line(
+    folder: Path, run_here: RunHere, monkeypatch: pytest.MonkeyPatch
+) -> None:
     arguments = ["--audio-path", "assets/rain.ogg", "--query", "Species?"]
-    done = run(sys.executable, REPOSITORY / "infer.py", *arguments, folder=folder)
+    script = str(REPOSITORY / "infer.py")
+    monkeypatch.setattr(sys, "argv", [script, *arguments])
+    done = run_here(lambda: runpy.run_path(script, run_name="__main__"), folder)
     assert done.returncode == 0, done.stderr
     assert "rain.ogg, #0.00s - 10.00s#: None" in done.stdout
 

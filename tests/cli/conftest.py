@@ -7,12 +7,14 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import soundfile
 
-Naturelm = Callable[..., "subprocess.CompletedProcess[str]"]
+from NatureLM.cli import main
+from NatureLM.cli.running import run as run_command
 
 
 @pytest.fixture
@@ -37,8 +39,16 @@ def folder(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def naturelm(folder: Path, environment: dict[str, str]) -> Naturelm:
-    """Run ``naturelm`` with these arguments."""
+def naturelm(folder: Path, run_here: Any) -> Callable[..., Any]:
+    """Run ``naturelm`` with these arguments; return its exit status and what it said."""
+    return lambda *arguments: run_here(lambda: run_command(main.app, "naturelm", arguments), folder)
+
+
+@pytest.fixture
+def naturelm_process(
+    folder: Path, environment: dict[str, str]
+) -> Callable[..., subprocess.CompletedProcess[str]]:
+    """Run ``naturelm`` with these arguments in a process of its own, which takes seconds."""
 
     def run(*arguments: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(

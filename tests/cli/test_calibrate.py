@@ -5,14 +5,14 @@ import json
 import math
 from collections.abc import Callable
 from pathlib import Path
-from subprocess import CompletedProcess
+from typing import Any
 
 import pytest
 
 from NatureLM.cli import main
 from NatureLM.cli.running import run
 
-Naturelm = Callable[..., "CompletedProcess[str]"]
+Naturelm = Callable[..., Any]
 
 ASSETS = Path(__file__).parents[2] / "assets"
 QUERY = "What are the common names for the species in the audio, if any?"
@@ -23,9 +23,7 @@ HEARD = {
 WINDOWS = ("--query", QUERY, "--window-length-seconds", "3", "--min-evidence", "0.02")
 
 
-def test_from_a_run_to_its_probabilities(
-    naturelm: Naturelm, folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_from_a_run_to_its_probabilities(naturelm: Naturelm, folder: Path) -> None:
     paths = [argument for name in HEARD for argument in ("--audio-path", str(ASSETS / name))]
     done = naturelm("infer", *paths, *WINDOWS, "--output-path", "run", "--format", "jsonl,csv", "--long")
     assert done.returncode == 0, done.stderr
@@ -42,21 +40,22 @@ def test_from_a_run_to_its_probabilities(
             writer.writerow([name, row["start_seconds"], row["end_seconds"], row["scientific_name"], right])
         writer.writerow(["elsewhere.wav", 0, 3, "Parus major", "yes"])
 
-    monkeypatch.chdir(folder)
-    assert run(main.app, "naturelm", ["calibrate", "reviewed.csv", "--scores", "run.jsonl"]) == 2
-    assert "needs at least 10 reviews that are right and 10 that are wrong" in capsys.readouterr().err
+    done = naturelm("calibrate", "reviewed.csv", "--scores", "run.jsonl")
+    assert done.returncode == 2
+    assert "needs at least 10 reviews that are right and 10 that are wrong" in done.stderr
     arguments = ["calibrate", "reviewed.csv", "--scores", "run.jsonl", "--min-reviews", "3"]
-    assert run(main.app, "naturelm", [*arguments, "--resamples", "50"]) == 0
-    said = capsys.readouterr()
-    assert said.out.startswith(f"{len(rows)} reviews of detections by naturelm-lite: ")
+    done = naturelm(*arguments, "--resamples", "50")
+    assert done.returncode == 0
+    assert done.stdout.startswith(f"{len(rows)} reviews of detections by naturelm-lite: ")
     assert (
         f"Not counted: 1, recording not among the scores (first: reviewed.csv, line {len(rows) + 2})."
-        in said.out
+        in done.stdout
     )
-    assert "  95% right: from score 0." in said.out
-    assert said.err.startswith("Calibration in reviewed.calibration.json.\n")
-    assert run(main.app, "naturelm", arguments) == 2
-    assert "reviewed.calibration.json: exists already" in capsys.readouterr().err
+    assert "  95% right: from score 0." in done.stdout
+    assert done.stderr.startswith("Calibration in reviewed.calibration.json.\n")
+    done = naturelm(*arguments)
+    assert done.returncode == 2
+    assert "reviewed.calibration.json: exists already" in done.stderr
     made = json.loads((folder / "reviewed.calibration.json").read_text())
     record = json.loads((folder / "run.jsonl.run.json").read_text())
     assert made["model_fingerprint"] == record["model"]["fingerprint"]

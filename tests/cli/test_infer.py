@@ -20,7 +20,7 @@ REPOSITORY = Path(__file__).parents[2]
 SHARED_AUDIO = REPOSITORY.parent / "shared" / "audio"
 FOCAL = "What is the common name for the focal species in the audio?"
 
-Naturelm = Callable[..., "subprocess.CompletedProcess[str]"]
+Naturelm = Callable[..., Any]
 
 
 def rows(path: Path) -> list[dict[str, Any]]:
@@ -90,8 +90,10 @@ def test_several_queries_windows_and_the_record_of_the_run(
     assert not re.search(r"[\x00-\x09\x0b-\x1f]|\d/\d files", done.stdout + done.stderr)
 
 
-def test_published_command_falls_back_with_a_warning(naturelm: Naturelm, folder: Path, noise: Path) -> None:
-    done = naturelm(
+def test_published_command_falls_back_with_a_warning(
+    naturelm_process: Naturelm, folder: Path, noise: Path
+) -> None:
+    done = naturelm_process(
         *("infer", "--cfg-path", str(REPOSITORY / "configs" / "inference.yml"), "--audio-path", str(noise)),
         *("--query", "Caption the audio", "--window-length-seconds", "10.0", "--hop-length-seconds", "10.0"),
     )
