@@ -230,7 +230,7 @@ def test_it_fits_a_phone(browser: Any, server: Any, faults: list[str]) -> None:
     assert page.evaluate("document.documentElement.scrollWidth") <= 390
     assert answer_to(page, "What species is this?") == "Great Tit"
     assert page.locator("#player .player-picture").bounding_box()["width"] > 250
-    page.wait_for_selector("#chat-table >> text=Great Tit")
+    page.wait_for_selector("#chat-table >> text=Great Tit", state="attached")
     assert page.evaluate("document.documentElement.scrollWidth") <= 390
     picture(page, "app_phone")
     page.close()

@@ -96,12 +96,16 @@ def mounted(house: House, port: int) -> App:
         enable_monitoring=False,
         pwa=False,
         theme=theme(),
-        css=(FOLDER / "page.css").read_text(encoding="utf-8"),
-        head=f"<script>{(FOLDER / 'page.js').read_text(encoding='utf-8')}</script>",
+        css=_read("page.css"),
+        head=f"<style>{_read('frame.css')}</style><script>{_read('page.js')}</script>",
     )
     # Gradio checks which files requests may name only where it believes that it was launched.
     blocks.has_launched = True
     return Guard(app, house.files)
+
+
+def _read(name: str) -> str:
+    return (FOLDER / name).read_text(encoding="utf-8")
 
 
 def theme() -> gr.themes.Base:
