@@ -11,7 +11,6 @@ import numpy.typing as npt
 import pytest
 import torch
 
-from NatureLM.errors import ConfigError
 from NatureLM.models.adapters.window_qformer import WindowQFormerAdapter
 from NatureLM.models.answering import AnswerSettings, Candidates, ModelAnswer, Turn
 from NatureLM.models.naturelm import NatureLM

@@ -138,7 +138,7 @@ CandidateSource = ListedCandidates | ExpectedCandidates
 
 
 def read_candidates(config: CandidatesConfig) -> tuple[str, ...] | None:
-    """Return the names of the list that a configuration names, of candidates or known names; None without one.
+    """Return the names of a configuration's list, of candidates or known names; None without one.
 
     Raises
     ------
