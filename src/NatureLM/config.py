@@ -89,10 +89,15 @@ class CandidatesConfig(Section):
     ----------
     names : str, list of str or None
         A file with a name a line, or names with commas between; a list holds the names as they are.
+    known_names : str, list of str or None
+        A list like ``names`` that answers are only held to, without scores (models that spell names).
     ignore_unknown : bool
         Whether names that the model does not know are left out with a warning, instead of being an error.
     top_k : int or None
         At most this many scores come with an answer, the best; None gives all.
+    normalise_length : bool
+        Whether names that compete are compared by the mean log-probability of their tokens instead of the
+        sum (models that spell names).
     latitude, longitude : float or None
         A place in degrees (bundled model only).
     week : int or None
@@ -104,8 +109,10 @@ class CandidatesConfig(Section):
     """
 
     names: str | list[str] | None = None
+    known_names: str | list[str] | None = None
     ignore_unknown: bool = False
     top_k: int | None = Field(default=None, ge=1)
+    normalise_length: bool = False
     latitude: float | None = Field(default=None, ge=-90.0, le=90.0)
     longitude: float | None = Field(default=None, ge=-180.0, le=180.0)
     week: int | None = None

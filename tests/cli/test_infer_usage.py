@@ -36,6 +36,7 @@ def in_a_folder_with_a_recording(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
         (["--audio-path", "a.wav", "--query", "Which?", "--min-confidence", "2"], "--min-confidence"),
         (["--audio-path", "a.wav", "--query", "Which?", "--candidates", "no.txt"], "no.txt: no such file"),
         (["--audio-path", "a.wav", "--query", "Which?", "--candidates", ","], "holds no name"),
+        (["--audio-path", "a.wav", "--query", "Which?", "--known-names", "no.txt"], "no.txt: no such file"),
         (["--audio-path", "a.wav", "--query", "Which?", "--top-k", "3"], "--top-k is for the scores"),
         (["--audio-path", "a.wav", "--query", "Which?", "--lat", "3"], "go together; give both"),
         (["--audio-path", "a.wav", "--query", "Which?", "--lat", "3", "--lon", "181"], "'--lon'"),

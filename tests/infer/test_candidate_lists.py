@@ -37,7 +37,7 @@ def test_text_has_commas_between_and_sequences_are_as_they_are() -> None:
     ("names", "message"),
     [
         ("empty.txt", r"empty\.txt: holds no name; give at least one, for example 'Great Tit'\."),
-        ("latin.txt", r"latin\.txt: cannot be read as a list of candidates \(it is not UTF-8 text\)"),
+        ("latin.txt", r"latin\.txt: cannot be read as a list of names \(it is not UTF-8 text\)"),
         ("none.txt", r"--candidates none\.txt: no such file; name a text file with a name a line\."),
         ("lists/none", r"--candidates lists/none: no such file"),
         (Path("none"), r"--candidates none: no such file"),

@@ -147,6 +147,12 @@ def test_a_place_is_for_models_with_birdnets_classes() -> None:
         ({**ITHACA, "week": 3, "date": date(2024, 5, 17)}, "--week and --date exclude each other"),
         ({"top_k": 3}, "--top-k is for the scores of candidates"),
         ({"names": " "}, "holds no name"),
+        ({"known_names": ","}, "--known-names ',': holds no name"),
+        ({"known_names": "no.txt"}, "--known-names no.txt: no such file"),
+        ({"known_names": "Ruff", "names": "Ruff"}, "--known-names and other restrictions"),
+        ({"known_names": "Ruff", **ITHACA}, "--known-names and other restrictions"),
+        ({"known_names": "Ruff", "top_k": 3}, "--top-k is for the scores of candidates"),
+        ({"normalise_length": True}, "normalise_length is for the scores of candidates"),
     ],
 )
 def test_contradictions(given: dict[str, object], message: str) -> None:

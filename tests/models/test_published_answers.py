@@ -16,7 +16,7 @@ from torch.nn import functional
 
 from NatureLM.config import GenerationConfig
 from NatureLM.errors import ConfigError
-from NatureLM.infer.engine import check_settings
+from NatureLM.infer.checks import check_settings
 from NatureLM.infer.settings import answer_settings
 from NatureLM.models.answering import AnswerSettings
 from NatureLM.models.encoders.beats import padded_patches

@@ -52,7 +52,7 @@ class Api:
         if min_evidence >= 0:
             engine.settings = replace(engine.settings, min_evidence=min_evidence)
             engine.model.adapter.check(engine.settings)
-        engine.model.check_query(question)
+        engine.check_query(question)
         rows: list[dict[str, Any]] = []
         batches = engine.batches([Recording(path.name, (question,), path=path)])
         while True:

@@ -53,7 +53,7 @@ class Run:
         self, model: AppModel, engine: Engine, paths: Sequence[Path], queries: Sequence[str], folder: Path
     ) -> None:
         for query in queries:
-            engine.model.check_query(query)
+            engine.check_query(query)
         self._model = model
         self._engine = engine
         names = display_names(paths)

@@ -130,7 +130,7 @@ def run_benchmark(request: Request, observer: Observer, engine: Engine | None = 
         if request.decoders is not None:
             engine.decoders = max(1, request.decoders)
         observer.say(f"Model: {engine.model.config.name} on {engine.model.device}.")
-        rows = check_queries(plan.rows, engine.model.check_query)
+        rows = check_queries(plan.rows, engine.check_query)
         by_name = {row.name: row for row in rows}
         ears = _Ears()
         done = answer_recordings(

@@ -188,6 +188,14 @@ def infer(
             "scientific or eBird names and codes, BirdNET's labels). Rows get a score for each.",
         ),
     ] = None,
+    known_names: Annotated[
+        Optional[str],
+        typer.Option(
+            metavar="NAMES",
+            help="Names that answers of the published model are held to, as --candidates takes them; without "
+            "scores, and so faster.",
+        ),
+    ] = None,
     ignore_unknown: Annotated[
         Optional[bool],
         typer.Option("--ignore-unknown", help="Leave out candidates that the model does not know."),
@@ -266,6 +274,7 @@ def infer(
         "generation.max_new_tokens": max_new_tokens,
         "generation.num_beams": num_beams,
         "candidates.names": candidates,
+        "candidates.known_names": known_names,
         "candidates.ignore_unknown": ignore_unknown,
         "candidates.top_k": top_k,
         "candidates.latitude": latitude,

@@ -16,7 +16,7 @@ _COMMENT = re.compile(r"(?:^|\s)#.*")
 _LOOKS_LIKE_A_FILE = re.compile(r"[/\\]|\.(?:txt|csv|tsv|list)$", re.IGNORECASE)
 
 
-def read_names(names: Names) -> tuple[str, ...]:
+def read_names(names: Names, option: str = "--candidates") -> tuple[str, ...]:
     """Return the names of a list, each once, in its order.
 
     Parameters
@@ -25,6 +25,8 @@ def read_names(names: Names) -> tuple[str, ...]:
         A sequence holds the names as they are. Text is a file if there is one of that name (UTF-8; a line is
         a name, whatever commas it holds; empty lines, and what stands behind a ``#``, are passed over), and
         otherwise names with commas between.
+    option : str
+        What messages call the list.
 
     Raises
     ------
@@ -35,10 +37,10 @@ def read_names(names: Names) -> tuple[str, ...]:
         path = Path(names)
         if not _is_file(path):
             if isinstance(names, os.PathLike) or _LOOKS_LIKE_A_FILE.search(names):
-                raise ConfigError(f"--candidates {names}: no such file; name a text file with a name a line.")
-            return _each_once(names.split(","), f"--candidates {names!r}")
+                raise ConfigError(f"{option} {names}: no such file; name a text file with a name a line.")
+            return _each_once(names.split(","), f"{option} {names!r}")
         return _each_once(_lines(path), str(path))
-    return _each_once(names, "candidates")
+    return _each_once(names, option.strip("-"))
 
 
 def _is_file(path: Path) -> bool:
@@ -54,8 +56,7 @@ def _lines(path: Path) -> list[str]:
     except (OSError, UnicodeDecodeError) as error:
         reason = "it is not UTF-8 text" if isinstance(error, UnicodeDecodeError) else error.strerror
         raise ConfigError(
-            f"{path}: cannot be read as a list of candidates ({reason}); expected a text file with a name a "
-            "line."
+            f"{path}: cannot be read as a list of names ({reason}); expected a text file with a name a line."
         ) from None
     return [_COMMENT.sub("", line) for line in text.splitlines()]
 

@@ -11,6 +11,7 @@ from NatureLM.config import CandidatesConfig
 from NatureLM.errors import ConfigError
 from NatureLM.infer.candidate_lists import read_names
 from NatureLM.models.answering import Candidates
+from NatureLM.models.label_trie import tidy_labels
 from NatureLM.models.species_range import WHOLE_YEAR, SpeciesRange, week_of
 
 if TYPE_CHECKING:
@@ -29,17 +30,29 @@ class ListedCandidates:
     ----------
     names : sequence of str
         All of them known to the model.
-    top_k : int or None
+    top_k, scored, length_normalised : optional
         As in Candidates.
     """
 
-    def __init__(self, names: tuple[str, ...], top_k: int | None = None) -> None:
-        self.candidates = Candidates(names, top_k)
+    def __init__(
+        self,
+        names: tuple[str, ...],
+        top_k: int | None = None,
+        *,
+        scored: bool = True,
+        length_normalised: bool = False,
+    ) -> None:
+        self.candidates = Candidates(names, top_k, scored, length_normalised)
 
     @property
     def parameters(self) -> dict[str, Any]:
         """What the run's parameters say of it."""
-        return {"names": list(self.candidates.labels), "top_k": self.candidates.top_k}
+        held = self.candidates
+        if not held.scored:
+            return {"known_names": list(held.labels)}
+        # Only where it is asked for, so that journals of earlier versions are gone on with.
+        normalised = {"normalise_length": True} if held.length_normalised else {}
+        return {"names": list(held.labels), "top_k": held.top_k, **normalised}
 
     def of(self, name: str, recorded_at: datetime | None) -> Candidates:
         """Return what may be named of a recording."""
@@ -85,7 +98,8 @@ class ExpectedCandidates:
         if not is_birdnet or not isinstance(model.adapter, SpeciesTokensAdapter):
             raise ConfigError(
                 f"--latitude and --longitude: the model {model.config.name} cannot be held to the species of "
-                "a place; only the bundled model can (--model bundled)."
+                "a place; only the bundled model can (--model bundled). `naturelm species` prints a place's "
+                "list, for --candidates."
             )
         self.latitude, self.longitude = latitude, longitude
         self.week, self.threshold, self.top_k = week, threshold, top_k
@@ -124,7 +138,7 @@ CandidateSource = ListedCandidates | ExpectedCandidates
 
 
 def read_candidates(config: CandidatesConfig) -> tuple[str, ...] | None:
-    """Return the names of the list that a configuration names, None without one.
+    """Return the names of a configuration's list, of candidates or known names; None without one.
 
     Raises
     ------
@@ -145,7 +159,16 @@ def read_candidates(config: CandidatesConfig) -> tuple[str, ...] | None:
         raise ConfigError("--week and --date exclude each other; leave one out.")
     if config.top_k is not None and not placed and config.names is None:
         raise ConfigError("--top-k is for the scores of candidates; give --candidates, or a place.")
-    return None if config.names is None else read_names(config.names)
+    if config.normalise_length and config.names is None:
+        raise ConfigError("candidates.normalise_length is for the scores of candidates; give --candidates.")
+    if config.known_names is None:
+        return None if config.names is None else read_names(config.names)
+    if placed or config.names is not None:
+        raise ConfigError(
+            "--known-names and other restrictions (--candidates, --latitude/--longitude) exclude each other; "
+            "leave one out."
+        )
+    return read_names(config.known_names, "--known-names")
 
 
 def candidate_source(
@@ -167,8 +190,18 @@ def candidate_source(
     ModelUnavailableError
         The range model is not installed or is damaged.
     """
+    if model.adapter is not None and model.adapter.names_classes:
+        _check_classes(config, model)
+    elif names is not None:
+        names = tuple(tidy_labels(names))
+    if names is not None and config.known_names is not None:
+        return ListedCandidates(names, scored=False)
     if names is not None:
-        return ListedCandidates(_known(names, model, config.ignore_unknown), config.top_k)
+        return ListedCandidates(
+            _known(names, model, config.ignore_unknown),
+            config.top_k,
+            length_normalised=config.normalise_length,
+        )
     if config.latitude is None or config.longitude is None:
         return None
     return ExpectedCandidates(
@@ -181,6 +214,20 @@ def chosen_week(config: CandidatesConfig) -> int | None:
     if config.date is None:
         return config.week
     return week_of(config.date)
+
+
+def _check_classes(config: CandidatesConfig, model: NatureLM) -> None:
+    """Refuse what is for models that spell names, where a model names the classes of its encoder."""
+    if config.known_names is not None:
+        raise ConfigError(
+            f"--known-names: {model.config.name} names only species that it knows, so nothing is to be held; "
+            "leave the option out, or restrict the answers with --candidates."
+        )
+    if config.normalise_length:
+        raise ConfigError(
+            f"candidates.normalise_length: {model.config.name} does not spell names, so their length counts "
+            "for nothing; leave it out."
+        )
 
 
 def _known(names: tuple[str, ...], model: NatureLM, ignore_unknown: bool) -> tuple[str, ...]:

@@ -60,9 +60,11 @@ class Conversation:
         Raises
         ------
         ConfigError
-            If the question is empty, or it or the conversation is longer than the model can read.
+            If the question is empty, it or the conversation is longer than the model can read, or its answer
+            cannot be restricted to the candidates.
         """
-        self.model.check_query(query, recordings=len(self.features))
+        held = None if self.candidates is None else self.candidates[0]
+        self.model.check_query(query, len(self.features), self.settings, held)
         named = None if self.candidates is None else [self.candidates]
         (answer,) = self.model.answer([self.features], [query], self.settings, [self.turns], named)
         self.turns.append(Turn(query, answer.text))

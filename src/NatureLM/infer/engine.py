@@ -32,11 +32,12 @@ from NatureLM.audio import (
     ultrasonic_warning,
     window_time,
 )
-from NatureLM.errors import ConfigError, RecordingError
+from NatureLM.errors import RecordingError
 from NatureLM.infer.ahead import DecodeAhead
 from NatureLM.infer.answers import Answer, Failure
 from NatureLM.infer.asking import ask_about
-from NatureLM.infer.candidates import CandidateSource
+from NatureLM.infer.candidates import CandidateSource, ListedCandidates
+from NatureLM.infer.checks import check_settings, check_window
 from NatureLM.infer.fingerprint import model_fingerprint
 from NatureLM.infer.kept_features import KeptFeatures
 from NatureLM.infer.workers import Answers, Workers
@@ -210,6 +211,17 @@ class Engine:
         self._began = 0.0
         self._decoding: DecodeAhead[_Decoded] | None = None
 
+    def check_query(self, query: str) -> None:
+        """Refuse a query that cannot be asked of each recording, or whose answer cannot be restricted.
+
+        Raises
+        ------
+        ConfigError
+            As :meth:`NatureLM.check_query`.
+        """
+        listed = self.candidates.candidates if isinstance(self.candidates, ListedCandidates) else None
+        self.model.check_query(query, settings=self.settings, candidates=listed)
+
     def run(self, recordings: Sequence[Recording]) -> Generator[tuple[int, Event], None, None]:
         """Yield what happens, each with the place of its recording in ``recordings``.
 
@@ -377,47 +389,6 @@ class Engine:
     ) -> _Heard:
         silent = self.silence_db is not None and level_dbfs(waveform) < self.silence_db
         return _Heard(window, channel, waveform, metadata, silent, candidates)
-
-
-def check_window(model: NatureLM, window_length_seconds: float, hop_length_seconds: float) -> None:
-    """Refuse a window that the model cannot hear whole, and lengths that are not above zero.
-
-    Raises
-    ------
-    ConfigError
-        With the model's limit.
-    """
-    longest = model.config.max_window_seconds
-    if not 0 < window_length_seconds <= longest:
-        raise ConfigError(
-            f"--window-length-seconds {window_length_seconds:g}: the model {model.config.name} hears windows "
-            f"of more than 0 and at most {longest:g} seconds; choose a length within that."
-        )
-    if not 0 < hop_length_seconds < float("inf"):
-        raise ConfigError(
-            f"--hop-length-seconds {hop_length_seconds:g}: expected more than 0 seconds, for example 10."
-        )
-
-
-def check_settings(model: NatureLM, settings: AnswerSettings) -> None:
-    """Refuse settings that the model cannot honour.
-
-    Raises
-    ------
-    ConfigError
-        A merging alpha for a model without LoRA, sampling with beams, or what its adapter refuses.
-    """
-    model.adapter.check(settings)
-    if settings.temperature > 0 and settings.num_beams > 1:
-        raise ConfigError(
-            f"generation.temperature={settings.temperature:g} draws answers at random, which takes "
-            f"generation.num_beams=1, not {settings.num_beams}; change one of them."
-        )
-    if settings.merging_alpha is not None and not model.config.lora:
-        raise ConfigError(
-            f"--merging-alpha: the model {model.config.name} has no LoRA whose weight could be changed; "
-            "leave the option out, or choose a model that has one."
-        )
 
 
 def _info(name: str, samples: npt.NDArray[Any], sample_rate: int) -> RecordingInfo:

@@ -52,15 +52,16 @@ def request_fingerprint(configuration: Configuration, queries: Iterable[str]) ->
     Raises
     ------
     ConfigError
-        If the list of candidates or the calibration cannot be read.
+        If the list of candidates or known names, or the calibration, cannot be read.
     """
+    config = configuration.config
+    names = read_candidates(config.candidates)  # before torch is imported: that takes longer
     from NatureLM.models.loading import BUNDLED, BUNDLED_FOLDER
 
-    config = configuration.config
     if config.model != BUNDLED or config.fallback not in (None, BUNDLED):
         return None
     digest = hashlib.sha256(repr((__version__, configuration, tuple(queries))).encode())
-    digest.update(repr(read_candidates(config.candidates)).encode())
+    digest.update(repr(names).encode())
     if config.calibration is not None:
         digest.update(read_calibration(config.calibration).fingerprint.encode())
     for file in sorted(path for path in BUNDLED_FOLDER.iterdir() if path.is_file()):

@@ -63,6 +63,8 @@ class Pipeline:
         As in :class:`~NatureLM.models.answering.AnswerSettings`; the configuration's unless given.
     candidates : str, path or sequence of str, optional
         What answers may name: a file with a name a line, names with commas between, or the names themselves.
+    known_names : str, path or sequence of str, optional
+        Names that answers are only held to, without scores (published model).
     latitude, longitude, week, date, range_threshold, ignore_unknown, top_k : optional
         As in :class:`~NatureLM.config.CandidatesConfig`.
     overrides : sequence of str
@@ -102,6 +104,7 @@ class Pipeline:
         min_confidence: float | None = None,
         merging_alpha: float | None = None,
         candidates: Names | None = None,
+        known_names: Names | None = None,
         ignore_unknown: bool | None = None,
         top_k: int | None = None,
         latitude: float | None = None,
@@ -130,6 +133,7 @@ class Pipeline:
         options |= {f"generation.{name}": value for name, value in typed.items()}
         options |= candidate_options(
             candidates,
+            known_names,
             ignore_unknown=ignore_unknown,
             top_k=top_k,
             latitude=latitude,
@@ -164,6 +168,7 @@ class Pipeline:
         self.silence_db = engine.silence_db
         self.calibration = engine.calibration
         self.candidates = engine.candidates
+        self._check_query = engine.check_query
         self.window_length_seconds = engine.window_length_seconds
         self.hop_length_seconds = engine.hop_length_seconds
 
@@ -418,7 +423,8 @@ class Pipeline:
             )
         audios = as_list(audios)
         self.model.adapter.check_recordings(len(audios))
-        recordings = self._recordings(audios, [("?",)] * len(audios), input_sample_rate)
+        unasked = [("",)] * len(audios)  # each question is checked when it comes
+        recordings = recordings_of(audios, unasked, input_sample_rate, self.channel)
         rate, longest = self.model.config.sample_rate, self.model.config.max_window_seconds
         heard = []
         for recording in recordings:
@@ -499,14 +505,19 @@ class Pipeline:
     def _check_queries(self, queries: Iterable[tuple[str, ...]]) -> None:
         for asked in set(queries):
             for query in asked or ("",):
-                self.model.check_query(query)
+                self._check_query(query)
 
 
-def candidate_options(names: Names | None, **others: Any) -> dict[str, Any]:
+def candidate_options(names: Names | None, known_names: Names | None, **others: Any) -> dict[str, Any]:
     """Return the options of the configuration that say what answers are restricted to."""
-    if names is not None:
-        names = os.fspath(names) if isinstance(names, (str, os.PathLike)) else list(names)
-    return {f"candidates.{name}": value for name, value in ({"names": names} | others).items()}
+    options = {"names": _as_option(names), "known_names": _as_option(known_names)} | others
+    return {f"candidates.{name}": value for name, value in options.items()}
+
+
+def _as_option(names: Names | None) -> str | list[str] | None:
+    if names is None:
+        return None
+    return os.fspath(names) if isinstance(names, (str, os.PathLike)) else list(names)
 
 
 def _recorded_at(recording: Recording) -> datetime.datetime | None:

@@ -130,7 +130,7 @@ def run_inference(request: RunRequest, observer: Observer, engine: Engine | None
             config = configuration.config.model_copy(update={"device": placed})
             engine = build_engine(replace(configuration, config=config))
         for query in queries:
-            engine.model.check_query(query)
+            engine.check_query(query)
         parameters = _parameters(request, engine, paths, queries)
         with _workers(request, engine, parameters["model"]["fingerprint"], keep=given) as devices:
             told = {"asked": asked, "device": devices, "batch_size": engine.batch_size}

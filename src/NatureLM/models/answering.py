@@ -47,10 +47,17 @@ class Candidates:
         Each once, as the user's list has it.
     top_k : int or None
         At most this many scores come with an answer, the best; None gives all.
+    scored : bool
+        Whether answers come with scores; without them a model that spells names is only held to the labels.
+    length_normalised : bool
+        Whether labels that compete are compared by the mean log-probability of their tokens instead of the
+        sum (models that spell names).
     """
 
     labels: tuple[str, ...]
     top_k: int | None = None
+    scored: bool = True
+    length_normalised: bool = False
 
 
 @dataclass(frozen=True)
@@ -106,7 +113,8 @@ class ModelAnswer:
     text : str
         The answer in words; "None" for one that is withheld.
     confidence : float
-        Geometric mean of the token probabilities, in [0, 1], before any restriction of the choice.
+        Geometric mean of the token probabilities, in [0, 1], before any restriction of the choice; where a
+        model that spells names has scored competing candidates, the best one's share.
     mean_logprob : float
         Mean log-probability of the answer's tokens, before any restriction of the choice.
     detections : list of Detection

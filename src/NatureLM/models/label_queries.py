@@ -28,6 +28,9 @@ _LIST_QUESTION = re.compile(
 )
 """As in "What are the common names for the species in the audio, if any?"."""
 
+_OR_NONE = re.compile(r"\b(?:if any|none)\b")
+"""Words by which a question for one name may be answered None."""
+
 _NEITHER = re.compile(
     r"\b(?:yes or no|how many|number of|call types?|song types?|life ?stages?|sex(?:es)?|doing|ages?)\b"
 )
@@ -51,7 +54,7 @@ def answer_kind(query: str) -> AnswerKind:
     ConfigError
         For captions, yes or no, counts and whatever else is not answered by names alone.
     """
-    words = " ".join(AUDIO_TAGS.sub(" ", query).lower().split())
+    words = _words(query)
     words = words.removesuffix("answer:").strip()
     question = words.partition("options:")[0].partition("?")[0].strip(" .")
     if not _NEITHER.search(words):
@@ -64,3 +67,18 @@ def answer_kind(query: str) -> AnswerKind:
         "answer; ask for example 'What is the common name for the focal species in the audio?' or 'What are "
         "the common names for the species in the audio, if any?', or leave the list out."
     )
+
+
+def allows_none(query: str) -> bool:
+    """Return whether a question's own words allow the answer None.
+
+    Examples
+    --------
+    >>> allows_none("What is the common name for the focal species in the audio, if any?")
+    True
+    """
+    return _OR_NONE.search(_words(query)) is not None
+
+
+def _words(query: str) -> str:
+    return " ".join(AUDIO_TAGS.sub(" ", query).lower().split())

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
+import numpy.typing as npt
 import torch
 
 from NatureLM.errors import ConfigError
@@ -135,6 +136,10 @@ class LabelScorer:
         asked = self.model.read_questions(features, queries, settings or AnswerSettings(), histories)
         return trie_logprobs(self.model.language_model, asked.embeds, asked.mask, self.trie)
 
+    def lengths(self) -> npt.NDArray[np.int64]:
+        """Return how many tokens each label has, its end counted."""
+        return self.trie.depths[self.trie.ends] + 1
+
     def shares(self, logprobs: torch.Tensor, *, length_normalised: bool = False) -> torch.Tensor:
         """Return the labels' shares of the probability, for a question that one of them answers.
 
@@ -152,8 +157,7 @@ class LabelScorer:
             A softmax over the labels: each window's sum to one.
         """
         if length_normalised:
-            lengths = torch.from_numpy(self.trie.depths[self.trie.ends] + 1).to(logprobs.device)
-            logprobs = logprobs / lengths
+            logprobs = logprobs / torch.from_numpy(self.lengths()).to(logprobs.device)
         return logprobs.softmax(-1)
 
 

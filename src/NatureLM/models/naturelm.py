@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,24 +12,22 @@ import numpy.typing as npt
 import torch
 from torch.nn.utils.rnn import pad_sequence
 from transformers import GenerationMixin, LlamaForCausalLM, PreTrainedModel
-from transformers.generation.logits_process import RepetitionPenaltyLogitsProcessor
 from transformers.modeling_outputs import CausalLMOutputWithPast
 
 from NatureLM.errors import ConfigError
 from NatureLM.models.adapters import build_adapter
 from NatureLM.models.adapters.base import Adapter, PromptContext, Questions
-from NatureLM.models.answering import NOTHING_HEARD, AnswerSettings, Candidates, ModelAnswer, Turn
-from NatureLM.models.chosen_scores import ChosenScores
+from NatureLM.models.answering import AnswerSettings, Candidates, ModelAnswer, Turn
 from NatureLM.models.configuration import NatureLMConfig
 from NatureLM.models.encoders.base import AudioEncoder
 from NatureLM.models.encoders.registry import build_encoder
+from NatureLM.models.generating import generate_answers
 from NatureLM.models.int8 import quantize_to_int8
-from NatureLM.models.label_rules import SEPARATOR, LabelChoice, LabelRules
+from NatureLM.models.label_answers import LabelAnswers
+from NatureLM.models.label_rules import LabelChoice
 from NatureLM.models.lora import add_lora, room_to_merge, set_lora_strength, unmerge_lora
 from NatureLM.models.processing import NatureLMProcessor
-from NatureLM.models.prompt_cache import read_prompts
-from NatureLM.models.sampling import SeededSampling
-from NatureLM.models.watching import Watch, Watching
+from NatureLM.models.watching import Watch
 
 WindowFeatures = Any
 """What the encoder says of one window; a tensor whose shape is the encoder's own."""
@@ -70,6 +67,7 @@ class NatureLM(PreTrainedModel, GenerationMixin):
         self.audio_encoder = build_encoder(config)
         self.adapter = build_adapter(config)
         self.language_model = LlamaForCausalLM(config.text_config)
+        self.label_answers = LabelAnswers(self)
         self._keep_in_fp32_modules_strict = set(config.float32_parts)
         self.post_init()
         if config.lora:
@@ -248,14 +246,20 @@ class NatureLM(PreTrainedModel, GenerationMixin):
             **kwargs,
         )
 
-    def check_query(self, query: str, recordings: int = 1) -> None:
+    def check_query(
+        self,
+        query: str,
+        recordings: int = 1,
+        settings: AnswerSettings | None = None,
+        candidates: Candidates | None = None,
+    ) -> None:
         """Refuse a query that cannot be asked, before any recording is read.
 
         Raises
         ------
         ConfigError
-            If it is empty, names another number of recordings, or is longer than half of what the model can
-            read.
+            If it is empty, names another number of recordings, is longer than half of what the model can
+            read, or its answer cannot be restricted to the candidates.
         """
         if not query.strip():
             raise ConfigError("A query is empty; ask something, for example 'Caption the audio'.")
@@ -267,14 +271,13 @@ class NatureLM(PreTrainedModel, GenerationMixin):
                 f"The query is {length} tokens long, but {self.config.name} reads at most {longest}; "
                 "shorten it."
             )
+        if candidates is not None and not self.adapter.names_classes:
+            self.label_answers.way(query, candidates, settings or AnswerSettings())
 
     def unknown_labels(self, labels: Sequence[str]) -> dict[str, str]:
         """Return which labels of a list of candidates the model does not know, each with the nearest name.
 
-        Raises
-        ------
-        ConfigError
-            If the model's answers cannot be restricted to candidates.
+        A model that spells names knows all.
         """
         return self.adapter.unknown_labels(labels)
 
@@ -347,10 +350,11 @@ class NatureLM(PreTrainedModel, GenerationMixin):
             What may be named of each window, given as ``features`` are. Its labels have passed
             :meth:`unknown_labels`.
         choices : sequence of LabelChoice or None, optional
-            The labels that each answer is held to; None leaves one free.
+            The labels that each answer is held to; None leaves one free. For models that spell names, and
+            not together with candidates.
         watch : callable, optional
             Told after each token what the answers are so far, in the order of the windows; they end there if
-            it returns False. For one beam.
+            it returns False. For one beam, and answers that are written token by token.
 
         Returns
         -------
@@ -361,90 +365,26 @@ class NatureLM(PreTrainedModel, GenerationMixin):
         ------
         ConfigError
             If a query names another number of recordings than it has, a prompt is too long for the model, or
-            answers of several beams are to be watched.
+            an answer cannot be restricted or watched as asked.
         """
         settings = settings or AnswerSettings()
         if watch is not None and settings.num_beams > 1:
             raise ConfigError(
                 f"Answers of {settings.num_beams} beams cannot be watched as they come; set num_beams to 1."
             )
-        questions = self.read_questions(features, queries, settings, histories, candidates)
-        embeds, mask = questions.embeds, questions.mask
-        rules = self.adapter.decoding_rules(questions.contexts)
-        if settings.repetition_penalty != 1.0:
-            # generate's own argument would spare as many tokens as the prompt is padded by.
-            rules.insert(0, RepetitionPenaltyLogitsProcessor(settings.repetition_penalty))
-        # Beams compare what these rules leave; without it a name would cost an answer its rivals' share.
-        # Labels are compared by their own probability.
-        renormalized = bool(rules)
-        if choices is not None:
-            rules.append(LabelRules(choices, settings.max_new_tokens))
-        if settings.temperature > 0:
-            rules.append(SeededSampling(settings.temperature, settings.top_p, settings.seed))
-        ends = self._answer_ends()
-        beams = settings.num_beams
-        kept = 1 if beams == 1 else max(2, 1 + len(ends)) * beams
-        scores = ChosenScores(kept, normalised=beams > 1, ruled=bool(rules))
-        watching: list[Any] = []
-        if watch is not None:
-            contexts = questions.contexts
-            watching = [Watching(watch, lambda row, ids: self.adapter.text(contexts[row], ids), ends)]
-        output = self.language_model.generate(
-            inputs_embeds=embeds,
-            attention_mask=mask,
-            past_key_values=read_prompts(self.language_model, embeds, mask, beams),
-            max_new_tokens=settings.max_new_tokens,
-            num_beams=beams,
-            do_sample=False,
-            length_penalty=settings.length_penalty,
-            logits_processor=[scores.before, *rules, scores.after],
-            stopping_criteria=watching,
-            renormalize_logits=renormalized,
-            return_dict_in_generate=True,
-        )
-        logprobs = scores.of(output.sequences, output.beam_indices if beams > 1 else None)
-        return [
-            self._model_answer(ids, chosen, context, ends, choice, settings)
-            for ids, chosen, context, choice in zip(
-                output.sequences.tolist(),
-                logprobs.tolist(),
-                questions.contexts,
-                choices or [None] * len(queries),
-                strict=True,
+        if choices is not None and self.adapter.names_classes:
+            raise ConfigError(
+                f"choices: {self.config.name} does not spell names, so labels cannot hold its answers; give "
+                "candidates."
             )
-        ]
+        if candidates is not None and not self.adapter.names_classes:
+            if choices is not None:
+                raise ConfigError("choices and candidates exclude each other; give one of them.")
+            return self.label_answers.answer(features, queries, settings, histories, candidates)
+        questions = self.read_questions(features, queries, settings, histories, candidates)
+        return generate_answers(self, questions, settings, choices, watch)
 
     def _conversation(self, query: str, turns: Sequence[Turn]) -> list[str]:
         """Return the texts of a conversation that ends in a question, as the model reads them."""
         texts = [text for turn in turns for text in (self.processor.normalise(turn.query), turn.answer)]
         return [*texts, self.processor.normalise(query)]
-
-    def _answer_ends(self) -> set[int]:
-        """Return the tokens that end an answer."""
-        eos = self.language_model.generation_config.eos_token_id
-        return {eos} if isinstance(eos, int) else set(eos or ())
-
-    def _model_answer(
-        self,
-        ids: list[int],
-        logprobs: list[float],
-        context: PromptContext,
-        ends: set[int],
-        choice: LabelChoice | None,
-        settings: AnswerSettings,
-    ) -> ModelAnswer:
-        """Return the answer that a row of generated ids and their log-probabilities makes."""
-        length = next((place + 1 for place, token in enumerate(ids) if token in ends), len(ids))
-        mean = sum(logprobs[:length]) / max(length, 1)
-        labels = choice.read(ids[:length]) if choice else None
-        text = SEPARATOR.join(labels) if labels else self.adapter.text(context, ids[:length])
-        confidence = math.exp(mean)
-        withheld = confidence < settings.min_confidence
-        return ModelAnswer(
-            text=NOTHING_HEARD if withheld else text,
-            confidence=confidence,
-            mean_logprob=mean,
-            detections=[] if withheld else self.adapter.detections(context, ids[:length]),
-            withheld=text if withheld else None,
-            scores=self.adapter.scores(context),
-        )

@@ -9,7 +9,6 @@ from typing import Any
 import torch
 from transformers import LogitsProcessorList, PreTrainedTokenizerBase
 
-from NatureLM.errors import ConfigError
 from NatureLM.models.answering import AnswerSettings, Candidates, Detection
 from NatureLM.models.species import SpeciesTable
 
@@ -80,6 +79,9 @@ class Adapter(torch.nn.Module):
     cleans_up_spaces = False
     """Whether decoded answers lose the spaces before punctuation, as the published model's do."""
 
+    names_classes = False
+    """Whether answers name the encoder's classes, by pointing at them; others are spelled, token by token."""
+
     tokenizer: PreTrainedTokenizerBase
 
     def attach(self, tokenizer: PreTrainedTokenizerBase, table: SpeciesTable) -> None:
@@ -98,15 +100,9 @@ class Adapter(torch.nn.Module):
     def unknown_labels(self, labels: Sequence[str]) -> dict[str, str]:
         """Return which labels of a list of candidates are unknown, each with the nearest known name.
 
-        Raises
-        ------
-        ConfigError
-            If answers cannot be restricted to candidates.
+        A model that spells names can write any.
         """
-        raise ConfigError(
-            "--candidates: the answers of this model cannot be restricted to a list or place yet; leave the "
-            "list or place out, or ask the bundled model (--model bundled)."
-        )
+        return {}
 
     def check_recordings(self, count: int) -> None:
         """Refuse more recordings in one question than this adapter can tell apart.

@@ -117,6 +117,8 @@ class SpeciesTokensAdapter(Adapter):
     """
 
     mark_columns = MARK_COLUMNS
+    names_classes = True
+
     table: SpeciesTable
     finder: ConceptFinder
     candidates: CandidateFinder
