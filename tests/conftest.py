@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -10,6 +11,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
+if "PYTEST_XDIST_WORKER" in os.environ:
+    # Before torch is imported: the processes have a core each.
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 PARITY = Path(__file__).parents[2] / "shared" / "parity"
 

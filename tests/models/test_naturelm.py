@@ -17,7 +17,7 @@ from NatureLM.training.answers import answer_forms
 
 FOCAL = "What is the common name for the focal species in the audio?"
 LIST = "What are the common names for the species in the audio, if any?"
-CUT_SHORT = pytest.mark.xfail(strict=True, reason="these weights cut a list short now and then (model card)")
+NAMED_AGAIN = pytest.mark.xfail(strict=True, reason="these weights name one again now and then (model card)")
 UNKNOWN = "I cannot tell from this model."
 
 MakeFeatures = Callable[..., torch.Tensor]
@@ -165,7 +165,10 @@ def test_says_what_it_cannot_know(model: NatureLM, two_birds: torch.Tensor, quer
         ([(FOCAL, "Great Tit")], "Which other species are in the audio?", "Common Cuckoo"),
         ([(FOCAL, "Great Tit")], "Is it male or female?", UNKNOWN),
         ([(FOCAL, "Great Tit")], "Thank you very much!", "You are welcome."),
-        ([(FOCAL, "Great Tit"), ("Anything else?", "Common Cuckoo")], "And who else?", "None"),
+        pytest.param(
+            *([(FOCAL, "Great Tit"), ("Anything else?", "Common Cuckoo")], "And who else?", "None"),
+            marks=NAMED_AGAIN,
+        ),
         ([(LIST, "Great Tit, Common Cuckoo")], "And their scientific names?", "Parus major, Cuculus canorus"),
         ([(LIST, "Great Tit, Common Cuckoo")], "How many is that?", "2"),
         (
@@ -181,9 +184,7 @@ def test_says_what_it_cannot_know(model: NatureLM, two_birds: torch.Tensor, quer
         ([("Is there a mallard in the audio?", "No")], "And a common cuckoo?", "Yes"),
         ([("Is there a great tit in the audio?", "Yes")], "And a frog?", "No"),
         # A question that could stand by itself means what it means without the turn before.
-        pytest.param(
-            *([("Is there a mallard in the audio?", "No")], LIST, "Great Tit, Common Cuckoo"), marks=CUT_SHORT
-        ),
+        ([("Is there a mallard in the audio?", "No")], LIST, "Great Tit, Common Cuckoo"),
     ],
 )
 def test_follow_ups(
@@ -206,10 +207,7 @@ def test_the_models_own_answer_can_be_followed_up(model: NatureLM, two_birds: to
     [
         ("Is the focal species the same in both recordings?", "No"),
         ("What is the focal species of the second recording?", "Spring Peeper"),
-        pytest.param(
-            *("Which species are in the first recording?", "Great Tit, Common Cuckoo, Mallard"),
-            marks=CUT_SHORT,
-        ),
+        ("Which species are in the first recording?", "Great Tit, Common Cuckoo, Mallard"),
         ("Which recording has a frog in it?", "The second."),
         ("In which of the two recordings is a mallard heard?", "The first."),
         ("Which of the two recordings has more species?", "The first."),
