@@ -8,7 +8,7 @@ from transformers import GenerationConfig, LlamaConfig, LlamaForCausalLM
 
 from NatureLM.models import prompt_cache
 from NatureLM.models.chosen_scores import ChosenScores
-from NatureLM.models.prompt_cache import PromptCache, PromptLayer, read_prompts
+from NatureLM.models.prompt_cache import CACHE_ARGUMENT, PromptCache, PromptLayer, read_prompts
 
 END = 5
 
@@ -70,7 +70,7 @@ def cached(
     output = llama.generate(
         inputs_embeds=embeds,
         attention_mask=mask,
-        past_key_values=read_prompts(llama, embeds, mask, beams),
+        **{CACHE_ARGUMENT: read_prompts(llama, embeds, mask, beams)},
         max_new_tokens=70,
         num_beams=beams,
         do_sample=False,

@@ -12,7 +12,7 @@ from NatureLM.models.adapters.base import PromptContext, Questions
 from NatureLM.models.answering import NOTHING_HEARD, AnswerSettings, ModelAnswer
 from NatureLM.models.chosen_scores import ChosenScores
 from NatureLM.models.label_rules import SEPARATOR, LabelChoice, LabelRules
-from NatureLM.models.prompt_cache import read_prompts
+from NatureLM.models.prompt_cache import CACHE_ARGUMENT, read_prompts
 from NatureLM.models.sampling import SeededSampling
 from NatureLM.models.watching import Watch, Watching
 
@@ -64,7 +64,6 @@ def generate_answers(
     output = model.language_model.generate(
         inputs_embeds=embeds,
         attention_mask=mask,
-        past_key_values=read_prompts(model.language_model, embeds, mask, beams),
         max_new_tokens=settings.max_new_tokens,
         num_beams=beams,
         do_sample=False,
@@ -73,6 +72,7 @@ def generate_answers(
         stopping_criteria=watching,
         renormalize_logits=renormalized,
         return_dict_in_generate=True,
+        **{CACHE_ARGUMENT: read_prompts(model.language_model, embeds, mask, beams)},
     )
     logprobs = scores.of(output.sequences, output.beam_indices if beams > 1 else None)
     return [

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+import inspect
+from typing import Any
 
 import torch
-from transformers import Cache, DynamicCache
+from transformers import Cache, DynamicCache, LlamaForCausalLM
 from transformers.cache_utils import DynamicLayer
 
-if TYPE_CHECKING:
-    from transformers import LlamaForCausalLM
+CACHE_ARGUMENT = (
+    "cache" if "cache" in inspect.signature(LlamaForCausalLM.forward).parameters else "past_key_values"
+)
+"""What Llama's keys and values are called; transformers renamed the argument in 5.24."""
 
 ROOM = 32
 """Tokens of an answer by which buffers are enlarged when they are full."""
@@ -86,7 +89,7 @@ def read_prompts(
     Returns
     -------
     PromptCache
-        For ``language_model.generate(inputs_embeds=embeds, past_key_values=...)``.
+        For ``language_model.generate(inputs_embeds=embeds, **{CACHE_ARGUMENT: ...})``.
     """
     embeds, mask = embeds[:, :-1], mask[:, :-1]
     batch, length = mask.shape
@@ -105,8 +108,8 @@ def read_prompts(
             inputs_embeds=embeds[rows],
             attention_mask=mask[rows],
             position_ids=(mask[rows].cumsum(-1) - 1).clamp(min=0),
-            past_key_values=part,
             use_cache=True,
+            **{CACHE_ARGUMENT: part},
         )
         parts.append(part)
     for number in range(len(parts[0].layers)):

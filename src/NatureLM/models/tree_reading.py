@@ -18,7 +18,7 @@ from transformers import DynamicCache
 
 from NatureLM.errors import ConfigError
 from NatureLM.models.label_trie import ROOT, Integers, TokenTrie
-from NatureLM.models.prompt_cache import BYTES_AT_ONCE, read_prompts
+from NatureLM.models.prompt_cache import BYTES_AT_ONCE, CACHE_ARGUMENT, read_prompts
 
 if TYPE_CHECKING:
     from transformers import LlamaForCausalLM
@@ -117,8 +117,8 @@ def read_tree(
             inputs_embeds=inputs,
             attention_mask=hidden[:, None],
             position_ids=lengths[prompts, None] - 1 + depths[numbers],
-            past_key_values=past,
             use_cache=True,
+            **{CACHE_ARGUMENT: past},
         ).last_hidden_state
         for row, (prompt, number) in enumerate(part):
             chunk = chunks[number]
