@@ -9,8 +9,8 @@ import gradio as gr
 
 from NatureLM.app.house import House
 from NatureLM.app.prompts import DEFAULT_QUERY
-from NatureLM.app.results import WIDTHS, counts_chart
-from NatureLM.app.run_tab import RunState, RunTab, end_run, files_output
+from NatureLM.app.results import counts_chart
+from NatureLM.app.run_tab import RunState, RunTab, answers_table, end_run, files_output
 from NatureLM.audio import recording_suffixes
 
 
@@ -51,13 +51,7 @@ class Batch(RunTab):
                 with gr.Row():
                     length = gr.Number(10, label="Window (s)", minimum=0.5, min_width=90)
                     hop = gr.Number(10, label="Hop (s)", minimum=0.1, min_width=90)
-                floor = gr.Slider(
-                    *(0.0, 1.0, house.floor),
-                    step=0.01,
-                    label="Evidence floor (moving it answers again at once)",
-                    visible=house.has_floor,
-                    elem_id="batch-floor",
-                )
+                floor = self.floor_slider("batch-floor")
                 with gr.Row():
                     run = gr.Button("Answer all", variant="primary", elem_id="batch-run", min_width=100)
                     cancel = gr.Button("Cancel", elem_id="batch-cancel", min_width=80)
@@ -65,13 +59,7 @@ class Batch(RunTab):
                 progress = gr.HTML("", elem_id="batch-progress")
                 chart = gr.HTML("", elem_id="batch-chart")
                 downloads = files_output()
-        rows = gr.DataFrame(
-            label="Answers (click a heading to sort)",
-            interactive=False,
-            wrap=True,
-            column_widths=WIDTHS,
-            elem_id="batch-table",
-        )
+        rows = answers_table("batch-table")
         self.floor = floor
         outputs = [state, progress, chart, rows, downloads]
         run.click(

@@ -9,8 +9,8 @@ import gradio as gr
 
 from NatureLM.app.house import House
 from NatureLM.app.prompts import DEFAULT_QUERY
-from NatureLM.app.results import WIDTHS, timeline
-from NatureLM.app.run_tab import RunState, RunTab, end_run, files_output
+from NatureLM.app.results import timeline
+from NatureLM.app.run_tab import RunState, RunTab, answers_table, end_run, files_output
 from NatureLM.audio import recording_suffixes
 
 
@@ -66,13 +66,7 @@ class LongRecording(RunTab):
                 )
                 length = gr.Slider(1, 30, 10, step=0.5, label="Window (s)", elem_id="long-window")
                 hop = gr.Slider(0.5, 60, 10, step=0.5, label="Hop (s)", elem_id="long-hop")
-                floor = gr.Slider(
-                    *(0.0, 1.0, house.floor),
-                    step=0.01,
-                    label="Evidence floor (moving it answers again at once)",
-                    visible=house.has_floor,
-                    elem_id="long-floor",
-                )
+                floor = self.floor_slider("long-floor")
                 with gr.Row():
                     run = gr.Button("Listen through", variant="primary", elem_id="long-run", min_width=100)
                     cancel = gr.Button("Cancel", elem_id="long-cancel", min_width=80)
@@ -80,13 +74,7 @@ class LongRecording(RunTab):
                 progress = gr.HTML("", elem_id="long-progress")
                 lanes = gr.HTML("", elem_id="long-timeline")
                 downloads = files_output()
-        rows = gr.DataFrame(
-            label="Answers (click a heading to sort)",
-            interactive=False,
-            wrap=True,
-            column_widths=WIDTHS,
-            elem_id="long-table",
-        )
+        rows = answers_table("long-table")
         self.floor, self.length = floor, length
         outputs = [state, progress, lanes, rows, downloads]
         run.click(

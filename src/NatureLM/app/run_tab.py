@@ -12,7 +12,7 @@ import gradio as gr
 
 from NatureLM.app.house import House
 from NatureLM.app.player import clock
-from NatureLM.app.results import failures_html, table, write_files
+from NatureLM.app.results import WIDTHS, failures_html, table, write_files
 from NatureLM.app.runs import Run
 from NatureLM.errors import ConfigError
 
@@ -40,6 +40,16 @@ class RunTab:
     def __init__(self, house: House, picture: Callable[[Run], str]) -> None:
         self._house = house
         self._picture = picture
+
+    def floor_slider(self, elem_id: str) -> gr.Slider:
+        """Return the slider of the floor of evidence."""
+        return gr.Slider(
+            *(0.0, 1.0, self._house.floor),
+            step=0.01,
+            label="Evidence floor (moving it answers again at once)",
+            visible=self._house.has_floor,
+            elem_id=elem_id,
+        )
 
     def start(
         self,
@@ -127,6 +137,17 @@ def end_run(state: RunState) -> None:
     """End the run of a visitor who has left."""
     if state.run is not None:
         state.run.cancel()
+
+
+def answers_table(elem_id: str) -> gr.DataFrame:
+    """Return the table of answers."""
+    return gr.DataFrame(
+        label="Answers (click a heading to sort)",
+        interactive=False,
+        wrap=True,
+        column_widths=WIDTHS,
+        elem_id=elem_id,
+    )
 
 
 def files_output() -> gr.File:

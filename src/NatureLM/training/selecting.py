@@ -9,8 +9,6 @@ gradient's norm).
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import torch
 
 from NatureLM.training.batches import Batch
@@ -64,5 +62,4 @@ def draw(batch: Batch, losses: torch.Tensor, share: float, generator: torch.Gene
         drawn[chance.argmax()] = True
     drawn = drawn.to(batch.rows.device)
     weights = batch.weights / chance.to(batch.weights)[:, None]
-    kept = replace(batch, weights=weights)
-    return Batch(kept.rows[drawn], kept.features[drawn], kept.labels[drawn], kept.weights[drawn])
+    return Batch(batch.rows[drawn], batch.features[drawn], batch.labels[drawn], weights[drawn])
