@@ -18,6 +18,40 @@ HEARD_WORDS = (
     "heard", "audible", "present", "calling", "vocalising", "vocalizing", "detected", "recorded",
     "detectable", "identified", "making noise", "sounding", "noticed",
 )  # fmt: skip
+SAME_MEANINGS = (
+    (r"\b%s(?=s?\b)", ("scientific name", "latin name", "binomial name", "linnaean name", "taxonomic name")),
+    (
+        r"\b%s(?=s?\b)",
+        ("common name", "english name", "vernacular name", "everyday name", "ordinary name", "usual name"),
+    ),
+    (
+        r"\b%s\b",
+        (
+            "do you hear", "can you hear", "do you detect", "can you make out", "do you notice",
+            "can you detect", "do you recognise", "do you pick up", "can you pick out", "do you perceive",
+            "are you hearing",
+        ),
+    ),
+    (r"\b%s(?= the\b)", ("identify", "determine", "work out", "figure out", "establish", "find out")),
+    (r"\b%s\b", ("apart from", "other than", "besides", "aside from", "except for", "in addition to")),
+    (r"\b%s\b", ("tell me", "let me know")),
+    (
+        r"(?<=\bthe )%s(?= (?:species|animal|one|caller|voice|singer|bird)\b)",
+        ("loudest", "main", "dominant", "most prominent", "focal", "strongest", "principal", "primary"),
+    ),
+    (r"\b%s(?= (?:different |distinct )?(?:species|kinds|types)\b)", ("how many", "what number of")),
+    (
+        r"(?:(?<=\bis )|(?<=\bare ))%s\b",
+        ("calling", "singing", "vocalising", "vocalizing", "sounding off", "giving voice"),
+    ),
+    (r"\b%s\b", ("recordings", "clips", "files", "tracks", "excerpts", "snippets", "samples", "tapes")),
+    (
+        r"(?:(?<=\bfirst )|(?<=\bsecond )|(?<=\bother )|(?<=which} ))%s\b",
+        ("recording", "clip", "file", "track", "excerpt", "snippet", "sample", "tape", "sound file"),
+    ),
+)  # fmt: skip
+"""Phrases that mean the same, and where one may stand for another (not in what the model cannot know)."""
+
 LEAD_INS = (
     "please ", "hi, ", "hello, ", "hey, ", "ok, ", "so, ", "well, ", "now, ", "question: ",
     "quick question: ", "for my survey: ", "for the report: ", "just wondering, ", "tell me, ",
@@ -38,6 +72,9 @@ SMALL_WORDS = {
 
 _RECORDING = re.compile(r"(?<=\b(?:the|his) )(?:audio|recording|clip|soundscape|track|window)\b(?! \w+ file)")
 _HEARD = re.compile(r"\b(?:heard|audible|detected|detectable|present)\b")
+_SAME_MEANINGS = tuple(
+    (re.compile(place % f"(?:{'|'.join(phrases)})"), phrases) for place, phrases in SAME_MEANINGS
+)
 
 SAME_MEANING = 0.3
 LEAD_IN = 0.15
@@ -55,13 +92,17 @@ def rephrase(wording: str, rng: np.random.Generator, outside: bool = False) -> s
         In lower case, with its placeholders.
     rng : numpy.random.Generator
     outside : bool
-        Whether the question is about what the model cannot know; words for being heard stay then, as
-        "is it calling or singing" asks for them.
+        Whether the question is about what the model cannot know; words for being heard and the like stay
+        then, as "is it calling or singing" asks for them.
     """
     if rng.random() < SAME_MEANING:
         wording = _RECORDING.sub(lambda _: str(rng.choice(RECORDING_NOUNS)), wording)
     if not outside and rng.random() < SAME_MEANING:
         wording = _HEARD.sub(lambda _: str(rng.choice(HEARD_WORDS)), wording)
+    if not outside:
+        for place, phrases in _SAME_MEANINGS:
+            if rng.random() < SAME_MEANING:
+                wording = place.sub(lambda _, phrases=phrases: str(rng.choice(phrases)), wording)
     words = wording.split(" ")
     if rng.random() < DROPPED_WORD and len(words) > 3:
         small = [place for place, word in enumerate(words) if word in SMALL_WORDS]
