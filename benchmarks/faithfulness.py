@@ -147,9 +147,9 @@ def make_questions(
         for split in ("train", "held_out"):
             examples = ExampleMaker(splits[split])
             loud = [window for window in logits if window.max() > 0]
-            for window in loud[: len(loud) // 4]:
+            for window in loud[: len(loud) // 2]:
                 made.append((f"{split} turns", examples.conversations.example(window, rng, settings)))
-            for window, other in zip(loud[::4], loud[1::4], strict=False):
+            for window, other in zip(loud[::2], loud[1::2], strict=False):
                 made.append((f"{split} pairs", examples.pairs.example(window, other, rng, settings)))
     return [
         Asked(section, example, expected_text(adapter, example))
