@@ -139,6 +139,14 @@ def test_each_label_of_a_list_is_a_detection_with_its_score(
         assert list(answer.scores or {}) == [max(scores, key=lambda label: scores[label])]
 
 
+def test_two_recordings_have_the_candidates_of_both(spelling_model: NatureLM, features: list[Any]) -> None:
+    both = [[Candidates(("Great Tit", "Ruff"), top_k=3), Candidates(("Ruff", "Coal Tit"))]]
+    for query in (NAME, LIST):
+        (answer,) = spelling_model.answer([features[:2]], [query], SETTINGS, candidates=both)
+        assert set(answer.scores or {}) == {"Great Tit", "Ruff", "Coal Tit"}
+        assert {found.common_name for found in answer.detections} <= {"Great Tit", "Ruff", "Coal Tit"}
+
+
 def test_known_names_hold_without_scores(
     spelling_model: NatureLM, features: list[Any], labels: tuple[str, ...]
 ) -> None:

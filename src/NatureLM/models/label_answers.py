@@ -85,10 +85,10 @@ class LabelAnswers:
     ) -> list[ModelAnswer]:
         """Answer questions; parameters and errors are those of ``NatureLM.answer`` and :meth:`way`.
 
-        Where a question is about two recordings, the first one's candidates hold.
+        Where a question is about several recordings, the candidates of all of them hold.
         """
         turns = histories or [()] * len(queries)
-        named = [one if isinstance(one, Candidates) else one[0] for one in candidates]
+        named = [one if isinstance(one, Candidates) else Candidates.of_several(one) for one in candidates]
         ways = [self.way(query, several, settings) for query, several in zip(queries, named, strict=True)]
         rows_of: dict[int, list[int]] = defaultdict(list)
         for row, way in enumerate(ways):
