@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
-import pytest
+from pathlib import Path
 
+import pytest
+import yaml
+
+import NatureLM.training
 from NatureLM.errors import ConfigError
 from NatureLM.models.label_queries import allows_none, answer_kind, asks_for_one
 
@@ -96,6 +100,36 @@ def test_lists(query: str) -> None:
 def test_others_are_refused(query: str) -> None:
     with pytest.raises(ConfigError, match="is not answered by names alone"):
         answer_kind(query)
+
+
+PUBLISHED = Path(NatureLM.training.__file__).with_name("wordings") / "published.yml"
+
+
+def test_the_published_prompts() -> None:
+    options = "Great Tit, Green-backed Yeti and young, Siren"
+    prompts = {
+        task: [text.format(options=options, a_kind="a bird") for text in texts]
+        for task, texts in yaml.safe_load(PUBLISHED.read_text("utf-8")).items()
+    }
+    names = {
+        "focal_common",
+        "focal_scientific",
+        "focal_taxonomic",
+        "focal_genus",
+        "focal_family",
+        "focal_order",
+    }
+    lists = {"list_common", "list_scientific", "which_of"}
+    neither = {"caption_plain", "caption_common", "caption_scientific", "is_kind", "outside_knowledge"}
+    assert set(prompts) == {*names, "focal_of", *lists, *neither}
+    for task, texts in prompts.items():
+        for text in texts:
+            if task in neither:
+                with pytest.raises(ConfigError):
+                    answer_kind(text)
+            else:
+                assert answer_kind(text) == ("list" if task in lists else "name"), text
+            assert asks_for_one(text) == task.startswith("focal")
 
 
 @pytest.mark.parametrize("query", [*NAMES, "What are the common and scientific names of the FOCAL species?"])

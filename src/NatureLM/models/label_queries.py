@@ -78,7 +78,8 @@ _ONE = re.compile(
     r"|mammal|creature|caller|singer|whose (?:call|song|sound|voice)"
     r"|species (?:is|was|does|calls|sings|makes|made|produces|produced|vocali[sz]es|has)|this species"
     r"|who(?:'s| is| was)? (?:singing|calling|vocali[sz]ing|sings|calls|making|makes|made|this|that)"
-    r"|(?:of|from) (?:what|which) species|species (?:(?:this|it) is|called|that is)|^species$)\b"
+    r"|(?:of|from) (?:what|which) species|species (?:(?:this|it) is|called|that is)"
+    r"|^(?:(?:what|which) )?species$)\b"
 )
 """Words of a question for one name."""
 
