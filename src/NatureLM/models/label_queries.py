@@ -37,8 +37,8 @@ _KNOWN_WORDS = frozenset(f"{_LITTLE_WORDS} {_ANIMAL_WORDS} {_SOUND_WORDS}".split
 """What questions for names are made of: whatever else one holds, it asks for something else or for more."""
 
 _ASKS = re.compile(
-    r"\b(?:what|whats|which|who|whose|names?|identify|id|list|give|tell|say|state|report|provide|determine|output"
-    r"|label|pick|need|want|like|species|binomial|genus|genera|family|families|orders?|taxa|taxon)\b"
+    r"\b(?:what|whats|which|who|whose|names?|identify|id|list|give|tell|say|state|report|provide|determine"
+    r"|output|label|pick|need|want|like|species|binomial|genus|genera|family|families|orders?|taxa|taxon)\b"
 )
 """One of these every question for names has."""
 
@@ -74,8 +74,8 @@ _SEVERAL = re.compile(
 
 _ONE = re.compile(
     r"\b(?:name (?:of|for)|(?:common|scientific|taxonomic|latin|english|vernacular) name|binomial"
-    r"|genus|family|order|taxon|focal|main|dominant|predominant|loudest|strongest|prominent|single|animal|bird|frog|insect"
-    r"|mammal|creature|caller|singer|whose (?:call|song|sound|voice)"
+    r"|genus|family|order|taxon|focal|main|dominant|predominant|loudest|strongest|prominent|single"
+    r"|animal|bird|frog|insect|mammal|creature|caller|singer|whose (?:call|song|sound|voice)"
     r"|species (?:is|was|does|calls|sings|makes|made|produces|produced|vocali[sz]es|has)|this species"
     r"|who(?:'s| is| was)? (?:singing|calling|vocali[sz]ing|sings|calls|making|makes|made|this|that)"
     r"|(?:of|from) (?:what|which) species|species (?:(?:this|it) is|called|that is)"
