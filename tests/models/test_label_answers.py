@@ -16,8 +16,10 @@ from NatureLM.cli import main
 from NatureLM.cli.running import run
 from NatureLM.errors import ConfigError
 from NatureLM.infer import Pipeline
+from NatureLM.infer.writers.rows import long_rows
 from NatureLM.models.answering import AnswerSettings, Candidates
 from NatureLM.models.generating import answer_ends
+from NatureLM.models.label_detections import label_detections, with_scores
 from NatureLM.models.label_rules import LabelChoice
 from NatureLM.models.label_scores import LabelScorer, presence_log_odds
 from NatureLM.models.naturelm import NatureLM
@@ -67,6 +69,8 @@ def test_the_best_name_is_the_answer(
         tokens = len(spelling_model.processor.tokenizer.encode(labels[best])) + 1
         assert answer.mean_logprob == pytest.approx(float(row[best]) / tokens, abs=1e-6)
         assert answer.withheld is None
+        assert answer.detections == with_scores(label_detections([answer.text]), answer.scores or {})
+        assert [found.score for found in answer.detections] == [answer.confidence]
 
 
 def test_none_is_among_the_names_where_the_query_or_the_list_says_so(
@@ -95,7 +99,7 @@ def test_length_top_k_and_unsure_names(
     (answer,) = spelling_model.answer(features[:1], [NAME], settings, candidates=[candidates])
     order = np.argsort(normalised)[::-1][:2]
     assert answer.scores == pytest.approx({labels[place]: normalised[place] for place in order}, abs=1e-6)
-    assert (answer.text, answer.withheld) == ("None", labels[order[0]])
+    assert (answer.text, answer.withheld, answer.detections) == ("None", labels[order[0]], [])
 
 
 def test_lists_have_a_score_for_each_label(
@@ -114,6 +118,33 @@ def test_lists_have_a_score_for_each_label(
         assert (answer.text, answer.confidence) == (expected.text, pytest.approx(expected.confidence))
         sigmoid = [1 / (1 + math.exp(-value)) for value in row.tolist()]
         assert answer.scores == pytest.approx(dict(zip(labels, sigmoid, strict=True)), abs=1e-5)
+        assert answer.detections == with_scores(expected.detections, answer.scores or {})
+
+
+def test_each_label_of_a_list_is_a_detection_with_its_score(
+    spelling_model: NatureLM, features: list[Any]
+) -> None:
+    few = ("Ruff", "Great Tit", "Parus ater", "Coal Tit")
+    odds = presence_log_odds(spelling_model, features, few).sigmoid().tolist()
+    drawn = AnswerSettings(max_new_tokens=60, temperature=2.0)
+    listed = [Candidates(few, top_k=1)] * 3
+    answers = spelling_model.answer(features, [LIST] * 3, drawn, candidates=listed)
+    assert max(len(answer.detections) for answer in answers) > 1
+    for answer, row in zip(answers, odds, strict=True):
+        scores = dict(zip(few, row, strict=True))
+        named = [label for label in answer.text.split(", ") if label != "None"]
+        assert [found.common_name for found in answer.detections] == named
+        expected = [scores[label] for label in named]
+        assert [found.score for found in answer.detections] == pytest.approx(expected, abs=1e-5)
+        assert list(answer.scores or {}) == [max(scores, key=lambda label: scores[label])]
+
+
+def test_two_recordings_have_the_candidates_of_both(spelling_model: NatureLM, features: list[Any]) -> None:
+    both = [[Candidates(("Great Tit", "Ruff"), top_k=3), Candidates(("Ruff", "Coal Tit"))]]
+    for query in (NAME, LIST):
+        (answer,) = spelling_model.answer([features[:2]], [query], SETTINGS, candidates=both)
+        assert set(answer.scores or {}) == {"Great Tit", "Ruff", "Coal Tit"}
+        assert {found.common_name for found in answer.detections} <= {"Great Tit", "Ruff", "Coal Tit"}
 
 
 def test_known_names_hold_without_scores(
@@ -122,6 +153,8 @@ def test_known_names_hold_without_scores(
     held = [Candidates(labels, scored=False)] * 2
     name, several = spelling_model.answer(features[:2], [NAME, LIST], SETTINGS, candidates=held)
     assert name.text in labels and (name.scores, several.scores) == (None, None)
+    assert name.detections == label_detections([name.text])
+    assert {found.score for found in [*name.detections, *several.detections]} <= {None}
     ends = answer_ends(spelling_model.language_model)
     choice = LabelChoice(labels, "name", spelling_model.processor.tokenizer, ends, 60)
     (expected,) = spelling_model.answer(features[:1], [NAME], SETTINGS, choices=[choice])
@@ -135,11 +168,19 @@ def test_a_run_with_candidates(spelling_model: NatureLM, recording: Path) -> Non
     assert [row["query"] for row in rows] == [NAME, LIST] * 2
     for row in rows:
         assert set(row["scores"]) == {"Great Tit", "Ruff"}
-        assert set(row["output"].split(", ")) <= {"Great Tit", "Ruff", "None"}
+        named = set(row["output"].split(", ")) - {"None"}
+        assert {found["common_name"] for found in row["detections"]} == named <= {"Great Tit", "Ruff"}
+        assert all(found["score"] == row["scores"][found["common_name"]] for found in row["detections"])
     for row in rows[::2]:
         assert row["output"] == next(iter(row["scores"])) and sum(row["scores"].values()) == pytest.approx(
             1.0, abs=2e-6
         )
+    long = list(long_rows(rows))
+    assert len(long) == sum(max(1, len(row["detections"])) for row in rows)
+    assert (
+        long[0]["scientific_name"]
+        == {"Great Tit": "Parus major", "Ruff": "Calidris pugnax"}[rows[0]["output"]]
+    )
     candidates = json.loads(Path("out.jsonl.run.json").read_text())["candidates"]
     assert candidates == {"names": ["Great Tit", "Ruff"], "top_k": None}
     conversation = pipeline.conversation(recording)

@@ -151,7 +151,8 @@ def test_rows_do_not_depend_on_each_other(
             (alone,) = spelling_model.answer(
                 features[row : row + 1], queries[row : row + 1], settings, choices=choices[row : row + 1]
             )
-            assert alone.text == together[row].text
+            assert (alone.text, alone.detections) == (together[row].text, together[row].detections)
+            assert alone.confidence == pytest.approx(together[row].confidence, abs=1e-4)
         (free,) = spelling_model.answer(features[1:2], queries[1:2], settings)
         assert free.text == together[1].text
         assert together[3].text in ("Coal Tit", "None")

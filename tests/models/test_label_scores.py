@@ -137,12 +137,14 @@ def test_presence_is_that_of_each_question_alone(
             assert float(scores[row, column]) == pytest.approx(expected, abs=1e-5)
 
 
-def test_presence_does_not_depend_on_order(
+def test_presence_does_not_depend_on_order_or_batch(
     spelling_model: NatureLM, features: list[Any], odd_labels: list[str]
 ) -> None:
     together = presence_log_odds(spelling_model, features, odd_labels)
     reordered = presence_log_odds(spelling_model, features[::-1], odd_labels[::-1])
     torch.testing.assert_close(reordered.flip(0, 1), together, atol=1e-5, rtol=0)
+    single = presence_log_odds(spelling_model, features[1:2], odd_labels[:4])
+    torch.testing.assert_close(single, together[1:2, :4], atol=1e-5, rtol=0)
 
 
 def test_a_prompt_of_one_token(spelling_model: NatureLM) -> None:

@@ -63,7 +63,7 @@ class Conversation:
             If the question is empty, it or the conversation is longer than the model can read, or its answer
             cannot be restricted to the candidates.
         """
-        held = None if self.candidates is None else self.candidates[0]
+        held = None if self.candidates is None else Candidates.of_several(self.candidates)
         self.model.check_query(query, len(self.features), self.settings, held)
         named = None if self.candidates is None else [self.candidates]
         (answer,) = self.model.answer([self.features], [query], self.settings, [self.turns], named)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import re
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 
 NOTHING_HEARD = "None"
 """The answer about a silent window, and in place of one that is withheld, in the word that models use."""
@@ -58,6 +58,11 @@ class Candidates:
     top_k: int | None = None
     scored: bool = True
     length_normalised: bool = False
+
+    @classmethod
+    def of_several(cls, lists: Sequence[Candidates]) -> Candidates:
+        """Return what may be named of several recordings: the labels of all, the rest as the first's."""
+        return replace(lists[0], labels=tuple(dict.fromkeys(label for one in lists for label in one.labels)))
 
 
 @dataclass(frozen=True)
@@ -131,19 +136,3 @@ class ModelAnswer:
     detections: list[Detection] = field(default_factory=list)
     withheld: str | None = None
     scores: dict[str, float] | None = None
-
-
-def asks_for_focal(query: str) -> bool:
-    """Return whether candidates compete for the answer: the question has the word *focal*.
-
-    The published prompts for one species have it. Other questions may have several answers, so that each
-    candidate is scored by itself.
-
-    Examples
-    --------
-    >>> asks_for_focal("What is the common name for the focal species in the audio?")
-    True
-    >>> asks_for_focal("What are the common names for the species in the audio, if any?")
-    False
-    """
-    return re.search(r"\bfocal\b", query, re.IGNORECASE) is not None

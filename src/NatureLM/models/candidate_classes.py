@@ -8,7 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from NatureLM.models.answering import NOTHING_HEARD, AnswerSettings, Candidates, asks_for_focal
+from NatureLM.models.answering import NOTHING_HEARD, AnswerSettings, Candidates
+from NatureLM.models.label_queries import asks_for_one
 from NatureLM.models.species import SpeciesTable
 from NatureLM.models.species_evidence import focal_scores, own_scores
 from NatureLM.models.species_lookup import SpeciesLookup
@@ -87,7 +88,7 @@ def candidate_scores(
 ) -> dict[str, float]:
     """Return the score of each candidate, best first, with the list's order among equals.
 
-    A question with the word *focal* has one answer, which the animals among the candidates and None share as
+    A question for one species has one answer, which the animals among the candidates and None share as
     :func:`~NatureLM.models.species_evidence.focal_scores` has it. For other questions each candidate has its
     own evidence, whatever the others have.
 
@@ -101,7 +102,7 @@ def candidate_scores(
     settings : AnswerSettings
         ``min_evidence`` counts here.
     """
-    focal = asks_for_focal(query)
+    focal = asks_for_one(query)
     logits: dict[str, np.float32] = {}
     for evidence, named in zip(pooled, candidates, strict=True):
         for label, index, animal in zip(named.labels, named.classes, named.is_animal, strict=True):

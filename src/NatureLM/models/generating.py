@@ -11,6 +11,7 @@ from transformers.generation.logits_process import RepetitionPenaltyLogitsProces
 from NatureLM.models.adapters.base import PromptContext, Questions
 from NatureLM.models.answering import NOTHING_HEARD, AnswerSettings, ModelAnswer
 from NatureLM.models.chosen_scores import ChosenScores
+from NatureLM.models.label_detections import label_detections
 from NatureLM.models.label_rules import SEPARATOR, LabelChoice, LabelRules
 from NatureLM.models.prompt_cache import CACHE_ARGUMENT, read_prompts
 from NatureLM.models.sampling import SeededSampling
@@ -106,14 +107,18 @@ def _model_answer(
     length = next((place + 1 for place, token in enumerate(ids) if token in ends), len(ids))
     mean = sum(logprobs[:length]) / max(length, 1)
     labels = choice.read(ids[:length]) if choice else None
-    text = SEPARATOR.join(labels) if labels else model.adapter.text(context, ids[:length])
+    if labels:
+        text, detections = SEPARATOR.join(labels), label_detections(labels)
+    else:
+        text = model.adapter.text(context, ids[:length])
+        detections = model.adapter.detections(context, ids[:length])
     confidence = math.exp(mean)
     withheld = confidence < settings.min_confidence
     return ModelAnswer(
         text=NOTHING_HEARD if withheld else text,
         confidence=confidence,
         mean_logprob=mean,
-        detections=[] if withheld else model.adapter.detections(context, ids[:length]),
+        detections=[] if withheld else detections,
         withheld=text if withheld else None,
         scores=model.adapter.scores(context),
     )

@@ -11,6 +11,7 @@ import torch
 
 from NatureLM.models.answering import NOTHING_HEARD, AnswerSettings, Candidates, ModelAnswer, Turn
 from NatureLM.models.generating import answer_ends
+from NatureLM.models.label_detections import label_detections, with_scores
 from NatureLM.models.label_queries import allows_none, answer_kind
 from NatureLM.models.label_rules import NONE, AnswerKind, LabelChoice
 from NatureLM.models.label_scores import LabelScorer, presence_log_odds
@@ -84,10 +85,10 @@ class LabelAnswers:
     ) -> list[ModelAnswer]:
         """Answer questions; parameters and errors are those of ``NatureLM.answer`` and :meth:`way`.
 
-        Where a question is about two recordings, the first one's candidates hold.
+        Where a question is about several recordings, the candidates of all of them hold.
         """
         turns = histories or [()] * len(queries)
-        named = [one if isinstance(one, Candidates) else one[0] for one in candidates]
+        named = [one if isinstance(one, Candidates) else Candidates.of_several(one) for one in candidates]
         ways = [self.way(query, several, settings) for query, several in zip(queries, named, strict=True)]
         rows_of: dict[int, list[int]] = defaultdict(list)
         for row, way in enumerate(ways):
@@ -128,8 +129,7 @@ class LabelAnswers:
         labels = [label for label in way.choice.labels if label != NONE]
         present = presence_log_odds(self._model[0], features, labels, settings).sigmoid()
         return [
-            replace(answer, scores=_best_first(labels, row, way.candidates.top_k))
-            for answer, row in zip(answers, present, strict=True)
+            _scored(answer, labels, row, way.candidates) for answer, row in zip(answers, present, strict=True)
         ]
 
     def _best(
@@ -154,11 +154,24 @@ class LabelAnswers:
                     text=NOTHING_HEARD if withheld else text,
                     confidence=confidence,
                     mean_logprob=float(logprobs[row, best]) / int(lengths[best]),
+                    detections=[] if withheld else with_scores(label_detections([text]), {text: confidence}),
                     withheld=text if withheld else None,
                     scores=_best_first(scorer.labels, share, candidates.top_k),
                 )
             )
         return answers
+
+
+def _scored(
+    answer: ModelAnswer, labels: Sequence[str], present: torch.Tensor, candidates: Candidates
+) -> ModelAnswer:
+    """Return a list of labels with the score of each; ``present`` [labels] has them in the labels' order."""
+    by_label = dict(zip(labels, present.tolist(), strict=True))
+    return replace(
+        answer,
+        detections=with_scores(answer.detections, by_label),
+        scores=_best_first(labels, present, candidates.top_k),
+    )
 
 
 def _best_first(labels: Sequence[str], scores: torch.Tensor, top_k: int | None) -> dict[str, float]:
