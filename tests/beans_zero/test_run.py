@@ -207,10 +207,10 @@ def test_broken_rows_are_failures_with_their_reasons_and_the_others_are_answered
     assert "gone.wav does not exist" in reasons["esc50/4"]
     scores = done.results.scores
     assert scores["cbi"].metrics["Accuracy"] == 1.0
-    assert scores["esc50"].problem == "none of its 1 rows could be answered."
+    assert scores["esc50"].problem == "none of its rows could be answered; 1 failed."
     assert scores["mine"].problem == (
         "'mine' is not a component of BEANS-Zero; the nearest is 'hiceas' (beans info lists all). "
-        "Its 1 rows were passed over."
+        "Rows passed over: 1."
     )
 
 
