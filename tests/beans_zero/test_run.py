@@ -17,7 +17,9 @@ import pytest
 import soundfile
 
 from NatureLM.beans_zero.run import Request, Run, run_benchmark
+from NatureLM.config import CandidatesConfig
 from NatureLM.errors import ConfigError
+from NatureLM.infer.candidates import candidate_source, read_candidates
 from NatureLM.infer.engine import Event, Finished
 
 pytest.importorskip("pyarrow", reason="pyarrow is not installed (extra eval)")
@@ -161,6 +163,20 @@ def test_components_and_limit(run: Callable[..., Run], mini_parquet: Path) -> No
     assert run(mini_parquet, told, components=["cbi", "enabirds"], limit=2).reused == 2
     assert told.planned_rows == ["cbi/cbi-1", "enabirds/enabirds-5"]
     assert [row["prediction"] for row in predictions()] == [PREDICTIONS[place] for place in (0, 1, 4, 5)]
+
+
+def test_candidates_belong_to_a_run(
+    run: Callable[..., Run], mini_parquet: Path, bundled_engine: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = CandidatesConfig(names=["Boreal Owl", "Great Tit"])
+    candidates = candidate_source(config, read_candidates(config), bundled_engine.model)
+    with monkeypatch.context() as restricted:
+        restricted.setattr(bundled_engine, "candidates", candidates)
+        run(mini_parquet, components=["cbi"], limit=1)
+    assert predictions()[0]["prediction"] == "Great Tit"
+    assert json.loads(Path("out.jsonl.run.json").read_text())["candidates"]["names"] == config.names
+    with pytest.raises(ConfigError, match=r"--output-path out\.jsonl: .*candidates"):
+        run(mini_parquet, components=["cbi"], limit=1)
 
 
 def test_a_stopped_run_goes_on_and_ends_with_the_same_file(
