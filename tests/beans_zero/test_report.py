@@ -62,3 +62,5 @@ def test_notes() -> None:
     assert notes([ONE, TWO])[1] == "two, esc50: not scored: broken."
     failed = Results("x", {"captioning": Score(1, {"CIDEr": 0.0}, problem="SPICE failed.")})
     assert notes([failed]) == ["captioning: SPICE failed."]
+    part = Results("x", {"esc50": Score(4, {"Accuracy": 0.5})}, {"limit": 4})
+    assert notes([part]) == ["at most 4 rows a component (--limit); the paper's figures are of all."]

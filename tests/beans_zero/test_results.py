@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from NatureLM.beans_zero.results import Results, metrics_paths, read_results, write_files, write_results
+from NatureLM.beans_zero.results import Results, metrics_paths, read_results, write_results
 from NatureLM.beans_zero.scoring import Score
 from NatureLM.errors import ConfigError, NatureLMError, PredictionsError
 
@@ -89,10 +89,7 @@ def test_the_name_of_metrics_ends_in_json() -> None:
         metrics_paths(Path("a.csv"), Path("b.txt"))
 
 
-def test_files_are_written_whole_or_not_at_all(tmp_path: Path) -> None:
-    old = tmp_path / "a"
-    old.write_text("old")
-    with pytest.raises(NatureLMError, match="cannot be written"):
-        write_files({old: b"new", tmp_path / "missing" / "b": b"new"})
-    assert old.read_text() == "old"
-    assert list(tmp_path.iterdir()) == [old]
+def test_metrics_that_cannot_be_written_name_their_file(tmp_path: Path) -> None:
+    paths = metrics_paths(tmp_path / "a.csv", tmp_path / "missing" / "b.json")
+    with pytest.raises(NatureLMError, match=r"missing/b\.json: cannot be written \(No such file"):
+        write_results(Results("m", {}), paths)

@@ -17,7 +17,9 @@ import pytest
 import soundfile
 
 from NatureLM.beans_zero.run import Request, Run, run_benchmark
+from NatureLM.config import CandidatesConfig
 from NatureLM.errors import ConfigError
+from NatureLM.infer.candidates import candidate_source, read_candidates
 from NatureLM.infer.engine import Event, Finished
 
 pytest.importorskip("pyarrow", reason="pyarrow is not installed (extra eval)")
@@ -78,6 +80,19 @@ def predictions(path: str = "out.jsonl") -> list[dict[str, Any]]:
     return [json.loads(line) for line in Path(path).read_text().splitlines()]
 
 
+def expected(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return the predictions of an undisturbed run."""
+    return [
+        {
+            "prediction": prediction,
+            "label": row["output"],
+            "id": row["id"],
+            "dataset_name": row["dataset_name"],
+        }
+        for prediction, row in zip(PREDICTIONS, rows, strict=True)
+    ]
+
+
 def write_table(rows: Sequence[dict[str, Any]], folder: Path) -> Path:
     """Write rows as audio files with a table."""
     folder.mkdir()
@@ -94,15 +109,7 @@ def test_predictions_and_metrics(
     run: Callable[..., Run], mini_parquet: Path, mini_rows: list[dict[str, Any]]
 ) -> None:
     done = run(mini_parquet)
-    assert predictions() == [
-        {
-            "prediction": prediction,
-            "label": row["output"],
-            "id": row["id"],
-            "dataset_name": row["dataset_name"],
-        }
-        for prediction, row in zip(PREDICTIONS, mini_rows, strict=True)
-    ]
+    assert predictions() == expected(mini_rows)
     metrics = json.loads(Path("out_metrics.json").read_text())
     assert metrics["watkins"] == {
         "Accuracy": 1.0,
@@ -158,6 +165,20 @@ def test_components_and_limit(run: Callable[..., Run], mini_parquet: Path) -> No
     assert [row["prediction"] for row in predictions()] == [PREDICTIONS[place] for place in (0, 1, 4, 5)]
 
 
+def test_candidates_belong_to_a_run(
+    run: Callable[..., Run], mini_parquet: Path, bundled_engine: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = CandidatesConfig(names=["Boreal Owl", "Great Tit"])
+    candidates = candidate_source(config, read_candidates(config), bundled_engine.model)
+    with monkeypatch.context() as restricted:
+        restricted.setattr(bundled_engine, "candidates", candidates)
+        run(mini_parquet, components=["cbi"], limit=1)
+    assert predictions()[0]["prediction"] == "Great Tit"
+    assert json.loads(Path("out.jsonl.run.json").read_text())["candidates"]["names"] == config.names
+    with pytest.raises(ConfigError, match=r"--output-path out\.jsonl: .*candidates"):
+        run(mini_parquet, components=["cbi"], limit=1)
+
+
 def test_a_stopped_run_goes_on_and_ends_with_the_same_file(
     run: Callable[..., Run], mini_parquet: Path, bundled_engine: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -207,10 +228,10 @@ def test_broken_rows_are_failures_with_their_reasons_and_the_others_are_answered
     assert "gone.wav does not exist" in reasons["esc50/4"]
     scores = done.results.scores
     assert scores["cbi"].metrics["Accuracy"] == 1.0
-    assert scores["esc50"].problem == "none of its 1 rows could be answered."
+    assert scores["esc50"].problem == "none of its rows could be answered; 1 failed."
     assert scores["mine"].problem == (
         "'mine' is not a component of BEANS-Zero; the nearest is 'hiceas' (beans info lists all). "
-        "Its 1 rows were passed over."
+        "Rows passed over: 1."
     )
 
 
@@ -248,12 +269,14 @@ def test_other_names_than_jsonl_are_bad_usage(run: Callable[..., Run], mini_parq
 
 
 @pytest.mark.slow
-def test_a_killed_run_goes_on(mini_parquet: Path, tmp_path: Path) -> None:
+def test_a_killed_run_goes_on(
+    mini_parquet: Path, mini_rows: list[dict[str, Any]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
     command = [sys.executable, "-m", "NatureLM.cli.beans", "--data-path", str(mini_parquet)]
-    command += ["--batch-size", "2", "--output-path"]
+    command += ["--batch-size", "2", "--output-path", "out.jsonl"]
     environment = {**os.environ, "XDG_DATA_HOME": str(tmp_path / "user"), "OMP_NUM_THREADS": "1"}
-    subprocess.run([*command, "whole.jsonl"], cwd=tmp_path, env=environment, check=True)
-    killed = subprocess.Popen([*command, "out.jsonl"], cwd=tmp_path, env=environment)
+    killed = subprocess.Popen(command, env=environment)
     journal = tmp_path / "out.jsonl.journal"
     while not journal.exists() or len(journal.read_bytes().splitlines()) < 3:
         assert killed.poll() is None, "it ended before it was killed"
@@ -261,9 +284,7 @@ def test_a_killed_run_goes_on(mini_parquet: Path, tmp_path: Path) -> None:
     os.kill(killed.pid, signal.SIGKILL)
     killed.wait()
     assert not (tmp_path / "out.jsonl").exists()
-    again = subprocess.run(
-        [*command, "out.jsonl"], cwd=tmp_path, env=environment, capture_output=True, text=True
-    )
+    again = subprocess.run(command, env=environment, capture_output=True, text=True)
     assert again.returncode == 0, again.stderr
     assert "Going on with an earlier run: " in again.stderr
-    assert (tmp_path / "out.jsonl").read_bytes() == (tmp_path / "whole.jsonl").read_bytes()
+    assert predictions() == expected(mini_rows)

@@ -136,6 +136,17 @@ def test_all_labels_of_the_component(capsys: pytest.CaptureFixture[str]) -> None
         ),
         (["scor", "x"], 2, "No such command 'scor'."),
         (["--data-path", "none"], 2, "--data-path none: does not exist; expected a hub id, a folder that"),
+        (["--data-path", "../none"], 2, "--data-path ../none: does not exist; expected a hub id, a folder"),
+        (
+            ["--data-path", "rows.jsonl", "--components", "", "--output-path", "new.jsonl"],
+            2,
+            "--components '': there must be a name on either side of a comma, as in esc50,watkins; leave",
+        ),
+        (
+            ["--data-path", "rows.jsonl", "--options", "silence_db=-60", "--output-path", "new.jsonl"],
+            2,
+            "--options silence_db: the benchmark says how rows are heard; leave it out.",
+        ),
         (["--data-path", "a.csv", "--output-path", "b.csv"], 2, "--output-path b.csv: predictions are JSON"),
         (
             ["--data-path", "rows.jsonl", "--components", "esc5", "--output-path", "new.jsonl"],

@@ -26,7 +26,7 @@ def test_each_component_has_a_line_when_it_is_done_and_failures_are_said_at_once
         display.happened(2, Finished("watkins/1/2"))
     assert capsys.readouterr().err.splitlines() == [
         "failed: cbi/b (row 1): its audio is null.",
-        "cbi: 2 rows done, 1 of them failed",
+        "cbi: 2 rows done, 1 failed",
         "watkins: 1 row done",
     ]
 
@@ -53,7 +53,6 @@ def test_the_last_lines_say_what_is_left_out_and_where_the_files_are(
     beans_display.Display().close_with(Run(results, metrics, 12, 4, failed, Path("a.jsonl.failures.jsonl")))
     assert capsys.readouterr().err.splitlines() == [
         "cbi: 1 of 10 rows failed and are left out of its figures.",
-        "esc50: 2 of 2 rows failed and are left out of its figures.",
         "12 rows, 3 failed (a.jsonl.failures.jsonl), 4 done before; predictions in a.jsonl, metrics in "
         "a_metrics.json and a_metrics.jsonl",
     ]

@@ -13,6 +13,8 @@ from NatureLM.errors import ConfigError
 __all__ = ["check_picture", "draw"]
 
 FORMATS = (".png", ".svg")
+LEGEND_LETTERS = 95
+"""As many stand side by side above the picture."""
 
 # Of Okabe and Ito, *Color Universal Design* (2008): told apart by the colour-blind, too.
 _COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#F0E442")
@@ -32,7 +34,7 @@ def check_picture(path: Path) -> None:
         import matplotlib  # noqa: F401
     except ImportError:
         raise ConfigError(
-            "--picture needs matplotlib, which is not installed: pip install matplotlib."
+            "--picture needs matplotlib, which is not installed: pip install -e '.[picture]'."
         ) from None
 
 
@@ -72,13 +74,17 @@ def draw(results: Sequence[Results], path: Path) -> None:
             label=each.model,
         )
     marks = [(line.published, row) for row, line in enumerate(shown) if line.published is not None]
-    axes.plot(*zip(*marks, strict=True) if marks else ([], []), "kD", markersize=4, label=PUBLISHED)
+    places = zip(*marks, strict=True) if marks else ([], [])
+    # White within, to be seen on bars and on the lines of intervals.
+    axes.plot(*places, "kD", markersize=5, markerfacecolor="white", zorder=4, label=PUBLISHED)
     axes.set_yticks(range(len(shown)), [f"{line.component.name} ({line.metric})" for line in shown])
     axes.set_ylim(len(shown) - 0.4, -0.6)
     axes.set_xlim(left=0)
     axes.set_xlabel("value, with its 95 % bootstrap interval")
     axes.spines[["top", "right"]].set_visible(False)
-    figure.legend(loc="outside upper left", ncols=4, frameon=False)
+    longest = max(len(each.model) for each in results)
+    columns = max(1, min(4, LEGEND_LETTERS // (longest + 7)))  # a name's key is as wide as 7 letters
+    figure.legend(loc="outside upper left", ncols=columns, frameon=False)
     written = io.BytesIO()
     kind = path.suffix.lower().removeprefix(".")
     # Without the date and with a fixed salt, the same metrics give the same file.

@@ -64,11 +64,13 @@ def lines(results: Sequence[Results]) -> list[Line]:
 
 
 def notes(results: Sequence[Results]) -> list[str]:
-    """Return what to know beside the table: components without a score and metrics that were skipped."""
+    """Return what to know beside the table: rows left out, components without a score, metrics skipped."""
     several = len(results) > 1
     said = []
     for each in results:
         whose = f"{each.model}, " if several else ""
+        if (limit := each.about.get("limit")) is not None:
+            said.append(f"{whose}at most {limit} rows a component (--limit); the paper's figures are of all.")
         for name, score in each.scores.items():
             if score.problem is not None:
                 said.append(f"{whose}{name}: {'' if score.metrics else 'not scored: '}{score.problem}")

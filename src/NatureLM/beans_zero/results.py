@@ -9,7 +9,6 @@ program, and beside them ``rows``, ``intervals``, ``skipped`` and ``problem``; h
 from __future__ import annotations
 
 import json
-import os
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
@@ -19,6 +18,7 @@ from typing import Any
 from NatureLM.beans_zero.components import component
 from NatureLM.beans_zero.scoring import Score
 from NatureLM.errors import ConfigError, NatureLMError, PredictionsError
+from NatureLM.whole_files import write_whole
 
 __all__ = ["Results", "metrics_paths", "read_results", "write_files", "write_results"]
 
@@ -73,25 +73,17 @@ def write_results(results: Results, paths: tuple[Path, Path]) -> None:
 
 
 def write_files(contents: Mapping[Path, bytes]) -> None:
-    """Write files under temporary names and then give all of them their own.
+    """Write files, all of them whole or none.
 
     Raises
     ------
     NatureLMError
-        One cannot be written; then none is.
+        One cannot be written.
     """
-    unfinished = {path.with_name(f"{path.name}.{os.getpid()}.partial"): path for path in contents}
-    path = Path()
     try:
-        for temporary, path in unfinished.items():
-            temporary.write_bytes(contents[path])
-        for temporary, path in unfinished.items():
-            temporary.replace(path)
+        write_whole(contents)
     except OSError as error:
-        raise NatureLMError(f"{path}: cannot be written ({error.strerror}).") from None
-    finally:
-        for temporary in unfinished:
-            temporary.unlink(missing_ok=True)
+        raise NatureLMError(f"{error.filename}: cannot be written ({error.strerror}).") from None
 
 
 def read_results(paths: Iterable[Path]) -> list[Results]:

@@ -201,6 +201,7 @@ def _prediction(answer: Answer, row: Row) -> dict[str, Any]:
 
 def _parameters(request: Request, engine: Engine) -> dict[str, Any]:
     """Return what a run is: everything that can change an answer, and what it was about."""
+    candidates = {} if engine.candidates is None else {"candidates": engine.candidates.parameters}
     return {
         "version": __version__,
         "model": {
@@ -214,6 +215,7 @@ def _parameters(request: Request, engine: Engine) -> dict[str, Any]:
         "components": list(request.components),
         "limit": request.limit,
         "settings": asdict(engine.settings),
+        **candidates,
     }
 
 
@@ -230,10 +232,10 @@ def _results(request: Request, engine: Engine, plan: Plan, failed: Counter[str],
     scores = {}
     for name, given in answers.items():
         scores[name] = scored.get(name) or Score(
-            len(given.labels), problem=f"none of its {failed[name]} rows could be answered."
+            len(given.labels), problem=f"none of its rows could be answered; {failed[name]} failed."
         )
     for name, count in sorted(plan.unknown.items()):
-        scores[name] = Score(0, problem=f"{unknown_component(name)} Its {count} rows were passed over.")
+        scores[name] = Score(0, problem=f"{unknown_component(name)} Rows passed over: {count}.")
     about = {
         "predictions": str(request.output),
         "labels": "present",

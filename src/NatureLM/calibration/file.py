@@ -14,6 +14,7 @@ from typing import Any
 
 from NatureLM.errors import ConfigError
 from NatureLM.models.answering import Detection
+from NatureLM.whole_files import write_whole
 
 MARK = "naturelm_calibration"
 LAYOUT = 1
@@ -206,14 +207,8 @@ class Calibration:
         OSError
             It cannot be written.
         """
-        final = Path(path)
-        unfinished = final.with_name(f"{final.name}.{os.getpid()}.writing")
         content = json.dumps(self.as_json(), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
-        try:
-            unfinished.write_text(content, encoding="utf-8", errors="backslashreplace")
-            unfinished.replace(final)
-        finally:
-            unfinished.unlink(missing_ok=True)
+        write_whole({Path(path): content.encode("utf-8", "backslashreplace")})
 
 
 def read_calibration(path: str | os.PathLike[str]) -> Calibration:

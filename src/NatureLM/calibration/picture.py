@@ -13,6 +13,7 @@ import numpy.typing as npt
 from NatureLM.calibration.calibrating import Calibrated
 from NatureLM.calibration.file import Fit
 from NatureLM.errors import ConfigError
+from NatureLM.whole_files import write_whole
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -73,12 +74,7 @@ def draw(made: Calibrated, path: str | os.PathLike[str]) -> None:
     final = Path(path)
     written = io.BytesIO()
     figure.savefig(written, format=final.suffix.removeprefix(".").lower() or "png", dpi=120)
-    unfinished = final.with_name(f"{final.name}.{os.getpid()}.writing")
-    try:
-        unfinished.write_bytes(written.getvalue())
-        unfinished.replace(final)
-    finally:
-        unfinished.unlink(missing_ok=True)
+    write_whole({final: written.getvalue()})
 
 
 def wilson_interval(right: int, count: int) -> tuple[float, float]:

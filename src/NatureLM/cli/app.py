@@ -7,7 +7,7 @@ from typing import Annotated, Optional
 
 import typer
 
-from NatureLM.cli.infer import Device
+from NatureLM.cli.device import DeviceOption
 
 EXAMPLES = """\b
 Examples:
@@ -48,9 +48,7 @@ def inference_app(
             help="Folder whose recordings can be chosen without uploading; all users of the page see them.",
         ),
     ] = None,
-    device: Annotated[
-        Optional[Device], typer.Option(help="Where the model runs; auto takes a GPU where there is one.")
-    ] = None,
+    device: DeviceOption = None,
     merging_alpha: Annotated[
         Optional[float],
         typer.Option(

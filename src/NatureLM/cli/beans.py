@@ -11,7 +11,7 @@ from typing import Annotated, NoReturn, Optional
 import typer
 
 from NatureLM import __version__
-from NatureLM.cli.infer import Device
+from NatureLM.cli.device import DeviceOption
 from NatureLM.cli.running import FAILED, run_and_exit
 from NatureLM.errors import ConfigError
 
@@ -120,11 +120,13 @@ def beans(
     ] = None,
     num_workers: Annotated[
         Optional[int],
-        typer.Option(metavar="N", min=0, help="Threads that read and resample audio (0 counts as 1)."),
+        typer.Option(
+            metavar="N",
+            min=0,
+            help="Threads that read and resample audio (0 counts as 1).  [default: one per core, at most 4]",
+        ),
     ] = None,
-    device: Annotated[
-        Optional[Device], typer.Option(help="Where the model runs; auto takes a GPU where there is one.")
-    ] = None,
+    device: DeviceOption = None,
     options: Annotated[
         Optional[list[str]],
         typer.Option(metavar="KEY=VALUE", help="A setting of the configuration to change; may be repeated."),
@@ -152,10 +154,13 @@ def beans(
     if not _given(context):
         raise ConfigError(f"Nothing to run on: give --data-path, {HUB_ID} or a copy of it. See beans --help.")
     from NatureLM.beans_zero import report
-    from NatureLM.beans_zero.run import Request, run_benchmark
+    from NatureLM.beans_zero.run import PROTOCOL, Request, run_benchmark
     from NatureLM.cli.beans_display import Display
     from NatureLM.infer.settings import read_configuration
 
+    for key in (option.partition("=")[0].strip() for option in options or ()):
+        if key in PROTOCOL:
+            raise ConfigError(f"--options {key}: the benchmark says how rows are heard; leave it out.")
     typed = {"model": model, "batch_size": batch_size, "device": device.value if device else None}
     configuration = read_configuration(cfg_path, options or (), typed)
     fallback = (configuration.config.fallback or "bundled") if allow_fallback else None
@@ -163,7 +168,7 @@ def beans(
     request = Request(
         data_path=data_path or HUB_ID,
         output=output_path or DEFAULT_OUTPUT,
-        components=[name.strip() for name in components.split(",")] if components else (),
+        components=() if components is None else _component_names(components),
         limit=limit,
         overwrite=overwrite,
         decoders=num_workers,
@@ -293,6 +298,17 @@ def report_(
         draw(results, picture)
         typer.echo(f"Picture in {picture}.", err=True)
     return 0
+
+
+def _component_names(typed: str) -> list[str]:
+    """Return the names between the commas."""
+    names = [name.strip() for name in typed.split(",")]
+    if not all(names):
+        raise ConfigError(
+            f"--components '{typed}': there must be a name on either side of a comma, as in esc50,watkins; "
+            "leave the option out for all components."
+        )
+    return names
 
 
 def _columns() -> Optional[int]:

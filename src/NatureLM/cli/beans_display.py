@@ -79,11 +79,11 @@ class Display:
         """Show the last line: counts, and where the files are."""
         failed = f", {sum(run.failed.values())} failed ({run.failures_path})" if run.failed else ""
         for name, count in run.failed.items():
-            answered = run.results.scores[name].rows
-            print(
-                f"{name}: {count} of {answered + count} rows failed and are left out of its figures.",
-                file=sys.stderr,
-            )
+            if answered := run.results.scores[name].rows:  # without any, the report says it
+                print(
+                    f"{name}: {count} of {answered + count} rows failed and are left out of its figures.",
+                    file=sys.stderr,
+                )
         before = f", {run.reused} done before" if run.reused else ""
         predictions, (metrics, lines) = run.results.about["predictions"], run.metrics
         print(
@@ -95,7 +95,7 @@ class Display:
     def _show_line(self, name: str) -> None:
         now = time.monotonic()
         if self._done[name] == self._totals[name]:
-            failed = f", {self._failed[name]} of them failed" if self._failed[name] else ""
+            failed = f", {self._failed[name]} failed" if self._failed[name] else ""
             print(f"{name}: {_rows(self._totals[name])} done{failed}", file=sys.stderr)
         elif now - self._said > SECONDS_BETWEEN_LINES:
             print(

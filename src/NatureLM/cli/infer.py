@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import os
 from dataclasses import replace
-from enum import Enum
 from pathlib import Path
 from typing import Annotated, Optional
 
 import typer
 
 from NatureLM.cli import places
+from NatureLM.cli.device import DeviceOption
 
 EXAMPLES = """\b
 Examples:
@@ -24,15 +24,6 @@ Examples:
   naturelm infer --audio-path card1 --query "Species?" --candidates species.txt --top-k 5
   naturelm infer --audio-path card1 --query "Species?" --latitude 42.5 --longitude -76.5
 """
-
-
-class Device(str, Enum):
-    """Where a model can run."""
-
-    auto = "auto"
-    cpu = "cpu"
-    cuda = "cuda"
-    mps = "mps"
 
 
 def infer(
@@ -139,9 +130,7 @@ def infer(
             help="What naturelm calibrate made of verified detections: gives each detection a probability.",
         ),
     ] = None,
-    device: Annotated[
-        Optional[Device], typer.Option(help="Where the model runs; auto takes a GPU where there is one.")
-    ] = None,
+    device: DeviceOption = None,
     workers: Annotated[
         int,
         typer.Option(metavar="N", min=1, help="CPU processes that share the work; they divide the threads."),

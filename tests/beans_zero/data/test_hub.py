@@ -17,7 +17,14 @@ import numpy as np
 import pytest
 
 COMMIT = "a" * 40
-CARD = "---\nconfigs:\n- config_name: BEANS-Zero\n  data_files:\n  - split: test\n    path: shard*\n---\n"
+CARD = """---
+configs:
+- config_name: captions
+  data_files: [{split: test, path: shard_1*}]
+- config_name: BEANS-Zero
+  data_files: [{split: test, path: shard*}]
+---
+"""
 READ = """
 import json
 from NatureLM.beans_zero.data import open_source

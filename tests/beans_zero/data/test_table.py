@@ -55,7 +55,7 @@ def test_rows_and_their_files(ending: str, tmp_path: Path) -> None:
         (
             '{"dataset_name": "cbi", "output": "x", "instruction": "y"}',
             ConfigError,
-            "has no column 'audio' with the names of audio files",
+            r"rows\.jsonl has no column 'audio', so it is no copy of BEANS-Zero",
         ),
     ],
 )
@@ -79,3 +79,13 @@ def test_paths_without_data_are_bad_usage(tmp_path: Path) -> None:
     (tmp_path / "a.txt").touch()
     with pytest.raises(ConfigError, match="is no data that can be read"):
         open_source(str(tmp_path / "a.txt"))
+
+
+def test_a_row_that_names_no_file_fails_alone(tmp_path: Path) -> None:
+    row = {"dataset_name": "cbi", "output": "x", "instruction": "y"}
+    rows = [{**row, "file_name": "none.wav"}, row]
+    (tmp_path / "rows.jsonl").write_text("".join(json.dumps(each) + "\n" for each in rows))
+    data = open_source(str(tmp_path))
+    assert [each.place for each in data.fields(())] == [0, 1]
+    with pytest.raises(RecordingError, match="it names no audio file; write one"):
+        data.sounds([1]).read(1, 1.0, None)

@@ -48,7 +48,7 @@ class ArrowShards:
         place = 0
         for number, path in enumerate(self._paths):
             shard = self._shard(number)
-            columns = check_columns(self.name, shard.columns)
+            columns = check_columns(str(path), shard.columns)
             status = path.stat()
             self._starts[number:] = [place]
             for batch in shard.batches:
@@ -94,8 +94,6 @@ class _Shard:
             self.batches = [reader.get_batch(number) for number in numbers] if numbers else list(reader)
         except (pa.ArrowException, OSError, ValueError) as error:
             raise DataError(f"{path}: cannot be read as Arrow data ({_first_line(error)}).") from None
-        if "audio" not in self.columns:
-            raise DataError(f"{path}: has no column 'audio'; found {', '.join(self.columns)}.")
         self._starts = []
         count = 0
         for batch in self.batches:

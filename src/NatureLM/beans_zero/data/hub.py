@@ -9,6 +9,9 @@ from NatureLM.beans_zero.data.parquet import ParquetFile, ParquetShards
 from NatureLM.errors import ConfigError, DataError
 
 SPLIT = "test"
+CONFIGURATION = "BEANS-Zero"
+"""Read where a data set has several: programs that load the benchmark name this one."""
+
 TIMEOUT_SECONDS = 5.0
 
 BLOCK_BYTES = 2**20
@@ -42,7 +45,8 @@ def open_hub(name: str) -> ParquetShards:
         ) from None
     _check_reachable(name)
     try:
-        builder = datasets.load_dataset_builder(name)
+        known = datasets.get_dataset_config_names(name)
+        builder = datasets.load_dataset_builder(name, CONFIGURATION if CONFIGURATION in known else None)
     except Exception as error:  # of many libraries
         raise _unavailable(name, error) from None
     files = (builder.config.data_files or {}).get(SPLIT, [])
@@ -51,8 +55,8 @@ def open_hub(name: str) -> ParquetShards:
     other = next((file for file in files if not str(file).endswith(".parquet")), None)
     if other is not None:
         raise ConfigError(
-            f"--data-path {name}: only Parquet files are read from the hub, and it holds {other}; download "
-            "it, and name the folder."
+            f"--data-path {name}: only Parquet files are read from the hub, and it holds {other}; "
+            f"download it (hf download {name} --repo-type dataset --local-dir FOLDER), and name the folder."
         )
     return ParquetShards(name, None, [_file(str(file)) for file in files])
 
@@ -70,8 +74,8 @@ def _check_reachable(name: str) -> None:
 def _unavailable(name: str, error: Exception) -> DataError:
     reason = str(error).strip().partition("\n")[0].rstrip(".") or type(error).__name__
     return DataError(
-        f"the data set {name} cannot be had from the hub ({reason}); check the name and the network, or "
-        "name a copy on this machine with --data-path."
+        f"--data-path {name}: there is no such file or folder here, and no such data set can be had from the "
+        f"hub ({reason}); check the name and the network, or name a copy on this machine."
     )
 
 

@@ -14,7 +14,7 @@ from NatureLM.beans_zero.data.source import Source
 from NatureLM.beans_zero.data.table import AudioTable
 from NatureLM.errors import ConfigError
 
-HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+")
+HUB_NAME = re.compile(r"\w[\w.-]*/\w[\w.-]*")
 NOT_DATA = (".", "cache-")
 """What names begin with of hidden files, and of those in which ``datasets`` keeps what it has worked out."""
 

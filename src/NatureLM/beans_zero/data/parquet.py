@@ -63,9 +63,7 @@ class ParquetShards:
         place = 0
         for file in self._files:
             with closing(_opened(file)) as parquet:
-                columns = check_columns(self.name, parquet.schema_arrow.names)
-                if "audio" not in parquet.schema_arrow.names:
-                    raise DataError(f"{file.name}: has no column 'audio'.")
+                columns = check_columns(file.name, parquet.schema_arrow.names)
                 for group in range(parquet.num_row_groups):
                     about = parquet.metadata.row_group(group)
                     end = place + about.num_rows

@@ -22,6 +22,7 @@ FIELDS = (
 """Columns of text that a run reads; of the instructions one is enough, the last two may be missing."""
 
 NEEDED = ("dataset_name", "output")
+AUDIO = "audio"
 
 Stamp = tuple[int, int]
 """Tells the state of the file that holds a row: its size in bytes, and its time of change or revision."""
@@ -93,8 +94,16 @@ class Source(Protocol):
         """Return what reads the sound of the rows at these places, in their ascending order."""
 
 
-def check_columns(name: str, columns: Collection[str]) -> list[str]:
+def check_columns(file: str, columns: Collection[str], audio: Sequence[str] = (AUDIO,)) -> list[str]:
     """Return the columns of text that are there.
+
+    Parameters
+    ----------
+    file : str
+        That has them.
+    columns : collection of str
+    audio : sequence of str
+        Names that the column of sound may have.
 
     Raises
     ------
@@ -104,9 +113,11 @@ def check_columns(name: str, columns: Collection[str]) -> list[str]:
     missing = [column for column in NEEDED if column not in columns]
     if not {"instruction", "instruction_text"} & set(columns):
         missing.append("instruction")
+    if not set(audio) & set(columns):
+        missing.append(AUDIO)
     if missing:
         raise ConfigError(
-            f"--data-path {name}: has no column '{missing[0]}', so it is no copy of BEANS-Zero; needed are "
+            f"--data-path: {file} has no column '{missing[0]}', so it is no copy of BEANS-Zero; needed are "
             f"dataset_name, output, instruction and audio, found {', '.join(columns) or 'none'}."
         )
     return [column for column in FIELDS if column in columns]

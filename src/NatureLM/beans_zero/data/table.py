@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -37,9 +37,8 @@ class AudioTable:
         try:
             for place, row in enumerate(rows):
                 if place == 0:
-                    check_columns(self.name, row)
-                    self._path_column(row)
-                audio = row.get(self._path_column(row))
+                    check_columns(self.name, row, PATH_COLUMNS)
+                audio = next((row[column] for column in PATH_COLUMNS if column in row), None)
                 self._audio[place] = audio if isinstance(audio, str) else ""
                 values = {column: row[column] for column in FIELDS if column in row}
                 yield Fields(place, values, self._stamp(self._audio[place]))
@@ -57,15 +56,6 @@ class AudioTable:
         if not self._audio[place]:
             raise RecordingError("it names no audio file; write one, from the table's folder, into 'audio'.")
         return read_file(self._path.parent / self._audio[place], seconds)
-
-    def _path_column(self, row: Mapping[str, Any]) -> str:
-        for column in PATH_COLUMNS:
-            if column in row:
-                return column
-        raise ConfigError(
-            f"--data-path {self.name}: has no column 'audio' with the names of audio files; found "
-            f"{', '.join(row)}."
-        )
 
     def _stamp(self, audio: str) -> tuple[int, int]:
         try:
