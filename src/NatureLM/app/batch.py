@@ -62,6 +62,7 @@ class Batch(RunTab):
         rows = answers_table("batch-table")
         self.floor = floor
         outputs = [state, progress, chart, rows, downloads]
+        files.change(house.said(self.look), files, progress, api_visibility="private")
         run.click(
             house.said(self.run),
             [state, files, question, length, hop, floor],

@@ -77,6 +77,7 @@ class LongRecording(RunTab):
         rows = answers_table("long-table")
         self.floor, self.length = floor, length
         outputs = [state, progress, lanes, rows, downloads]
+        file.change(house.said(self.look), file, progress, api_visibility="private")
         run.click(
             house.said(self.run),
             [state, file, chosen, question, length, hop, floor],
