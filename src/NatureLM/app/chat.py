@@ -278,7 +278,7 @@ class Chat:
                     elem_id="question",
                     submit_btn=False,
                 )
-                with gr.Row(elem_id="asking"):
+                with gr.Row(elem_classes="buttons"):
                     ask = gr.Button("Ask", variant="primary", elem_id="ask", min_width=80)
                     stop = gr.Button("Stop", min_width=80, elem_id="stop")
                     retry = gr.Button("Retry", min_width=80, elem_id="retry")
