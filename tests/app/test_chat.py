@@ -1,3 +1,5 @@
+import threading
+import time
 from pathlib import Path
 from typing import Any
 
@@ -8,10 +10,15 @@ from NatureLM.errors import ConfigError
 
 pytest.importorskip("gradio")
 
-from NatureLM.app.chat import NOTHING_CHOSEN, Chat, ChatState
+from gradio import skip
+
+from NatureLM.app.chat import NOTHING_CHOSEN, Chat
+from NatureLM.app.conversations import ChatState
+from NatureLM.app.prompts import tasks_of
 
 ASSETS = Path(__file__).parents[2] / "assets"
 SPECIES = "What species is this?"
+NOTHING_NEW = (skip(),) * 5
 
 
 @pytest.fixture
@@ -20,10 +27,13 @@ def chat(house: House) -> Chat:
 
 
 def ask(chat: Chat, state: ChatState, names: list[str], query: str, **given: Any) -> list[tuple[Any, ...]]:
-    """Ask, and return all that the page is told."""
+    """Ask, and return what the page is told."""
     files = [str(ASSETS / name) for name in names]
     part = (given.get("start", 0.0), given.get("end"))
-    return list(chat.ask(state, files, None, query, *part, given.get("floor", 0.25)))
+    number = given.get("number", 0)
+    *told, last = chat.ask(state, number, files, None, query, *part, given.get("floor", 0.25))
+    assert last == NOTHING_NEW  # Gradio says what is last once more, when the page may have been cleared
+    return told
 
 
 def answers(told: list[tuple[Any, ...]]) -> list[str]:
@@ -40,7 +50,8 @@ def test_a_conversation_streams_and_remembers(chat: Chat) -> None:
     told = ask(chat, state, ["great_tit_and_common_cuckoo.ogg"], "And its scientific name?")
     assert [text.split("\n")[0] for text in answers(told)] == ["Common Cuckoo", "Great Tit", "Parus major"]
     assert state.interview is interview  # encoded once
-    assert '<span style="background:rgba(6,78,59,' in told[-1][3]
+    assert "And its scientific name?" in told[-1][3]
+    assert ">Parus major</span></div>" in told[-1][3]
     assert list(told[-1][4].data["answer"]) == ["Common Cuckoo", "Great Tit", "Parus major"]
 
 
@@ -51,9 +62,9 @@ def test_the_floor_answers_again_without_encoding(chat: Chat, monkeypatch: pytes
     model = state.interview.model  # type: ignore[union-attr]
     monkeypatch.setattr(model.audio_encoder, "encode", lambda *_: pytest.fail("encoded again"))
     files = [str(ASSETS / name) for name in names]
-    told = list(chat.answer_again(state, files, None, 0.999))[-1]
+    told = next(chat.answer_again(state, files, None, 0.999))
     assert told[1][-1]["content"].startswith("None")
-    told = list(chat.answer_again(state, files, None, 0.25))[-1]
+    told = next(chat.answer_again(state, files, None, 0.25))
     assert told[1][-1]["content"].startswith("Great Tit")
 
 
@@ -66,6 +77,23 @@ def test_more_than_the_model_hears_at_once_is_answered_in_parts(chat: Chat) -> N
         "- `rain.ogg` 0 s to 10 s: **None**",
         "- `spring_peeper.ogg` 0 s to 10 s: **Spring Peeper**",
     ]
+
+
+def test_every_chosen_recording_shows_what_was_answered_about_each_window(chat: Chat) -> None:
+    state = ChatState()
+    names = ["dawn_25s.ogg", "spring_peeper.ogg", "rain.ogg"]
+    told = ask(chat, state, names, "What are the common names for the species, if any?")
+    first, second, third = told[-1][3].split("</figure>")[:3]
+    assert first.count('<i style="left:') == 3
+    assert [name in first for name in ("Northern Saw-whet Owl", "Eastern Wood-Pewee")] == [True, True]
+    assert "Spring Peeper: 0 s to 10 s, evidence 0." in second
+    assert '<div class="player-span none"' in third
+    _, which, players, notice = chat.show(state, [str(ASSETS / name) for name in names], None)
+    assert (players, notice, which.visible) == (told[-1][3], "", False)
+    many = [str(path) for path in sorted(ASSETS.glob("*.ogg"))[:5]]
+    _, which, players, _ = chat.show(state, many, Path(many[1]).name)
+    assert (players.count("<figure"), which.visible) == (1, True)
+    assert Path(many[1]).name in players
 
 
 def test_two_short_recordings_are_compared(chat: Chat) -> None:
@@ -89,13 +117,60 @@ def test_retry_and_clear(chat: Chat) -> None:
     state = ChatState()
     files = [str(ASSETS / "rain.ogg")]
     with pytest.raises(ConfigError, match="Nothing was asked yet"):
-        list(chat.retry(state, files, None, "", 0.0, None, 0.25))
+        list(chat.retry(state, 0, files, None, "", 0.0, None, 0.25))
     ask(chat, state, ["rain.ogg"], SPECIES)
-    told = list(chat.retry(state, files, None, "", 0.0, None, 0.25))
-    assert len(told[-1][1]) == 2
-    _, messages, _, _ = chat.clear(state)
+    told = list(chat.retry(state, 0, files, None, "", 0.0, None, 0.25))
+    assert len(told[-2][1]) == 2
+    _, messages, _, players, _ = chat.clear(state, 1, files, None)
     assert messages == []
+    assert "player-span" not in players.replace("player-spans", "")
     assert state.interview is None
+
+
+def test_an_answer_that_is_on_its_way_is_dropped_when_the_conversation_is_cleared(chat: Chat) -> None:
+    state, files = ChatState(), [str(ASSETS / "great_tit.ogg")]
+    asking = chat.ask(state, 0, files, None, SPECIES, 0.0, None, 0.25)
+    next(asking)
+    said = next(asking)  # Gradio has it, and is sending it
+    assert said[1][-1]["role"] == "assistant"
+    cleared: list[Any] = []
+    pressed = threading.Thread(target=lambda: cleared.append(chat.clear(state, 1, files, None)))
+    pressed.start()
+    time.sleep(0.2)
+    assert cleared == []  # what is being sent goes first
+    assert list(asking) == [NOTHING_NEW]
+    pressed.join(10)
+    assert cleared[0][1] == []
+    assert state.interview is None
+    # Nor is a question of the cleared conversation that waited for its turn answered.
+    assert ask(chat, state, ["great_tit.ogg"], SPECIES, number=0) == []
+    assert answers(ask(chat, state, ["great_tit.ogg"], SPECIES, number=1))[0].startswith("Great Tit")
+
+
+def test_a_question_that_overtakes_clear_is_not_cleared(chat: Chat) -> None:
+    state, files = ChatState(), [str(ASSETS / "great_tit.ogg")]
+    ask(chat, state, ["great_tit.ogg"], "How many species are in the audio?")
+    assert len(answers(ask(chat, state, ["great_tit.ogg"], SPECIES, number=1))) == 1
+    assert chat.clear(state, 1, files, None) == NOTHING_NEW
+
+
+def test_a_double_click_asks_once(chat: Chat) -> None:
+    state, files = ChatState(), [str(ASSETS / "great_tit.ogg")]
+    first = chat.ask(state, 0, files, None, SPECIES, 0.0, None, 0.25)
+    next(first)
+    assert ask(chat, state, ["great_tit.ogg"], SPECIES) == []
+    assert len(answers(list(first)[:-1])) == 1
+
+
+def test_the_bundled_model_is_not_offered_what_it_declines(chat: Chat, house: House) -> None:
+    adapter = house.model.pipeline().model.adapter
+    offered = tasks_of(adapter.declined_tasks)
+    assert (house.has_floor, offered) == (True, tasks_of(None))
+    declined = [prompt for _, prompt in tasks_of(()) if prompt not in dict(offered).values()]
+    assert len(declined) == len(adapter.declined_tasks) == 3
+    for prompt in declined:
+        (answer,) = answers(ask(chat, ChatState(), ["great_tit.ogg"], prompt))
+        assert answer.startswith("I cannot tell"), answer
 
 
 def test_what_is_missing_is_said(chat: Chat, tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from NatureLM.app.player import Span, clock, player_html, write_playable
+from NatureLM.app.player import Span, clock, joined, player_html, shade, write_playable
 from NatureLM.app.spectrogram import picture, spectrogram, ticks
 from NatureLM.audio import probe
 from NatureLM.errors import RecordingError
@@ -80,11 +80,32 @@ def test_the_player_says_and_shows_where_answers_lie(tone: Path, tmp_path: Path)
     played = write_playable(tone, tmp_path)
     assert (probe(played).sample_rate, probe(played).duration_seconds) == (44_100, 10.0)
     spans = [Span(2.5, 5.0, "Great <Tit>", 0.5), Span(20.0, 30.0, "outside")]
-    html = player_html(spectrogram(tone), "a&b.wav", played, spans)
-    assert 'style="left:25.00%;width:25.00%" title="Great &lt;Tit&gt;: 2.5 to 5 s, confidence 0.50"' in html
+    html = player_html(spectrogram(tone), "a&b.wav", played, spans, asked="Which <species>?")
+    told = 'title="Great &lt;Tit&gt;: 2.5 s to 5 s, confidence 0.50"'
+    assert f'<div class="player-span" style="left:25.00%;width:25.00%;" {told}>' in html
+    assert f'<i style="left:25.00%;width:25.00%;opacity:0.25" {told}></i>' in html
+    assert "the answers to “Which &lt;species&gt;?”" in html
     assert "outside" not in html
     assert 'aria-label="Playback of a&amp;b.wav"' in html
-    assert html.count('style="left:') == len(ticks(0, 10)) + 1
+    assert html.count('style="left:') == len(ticks(0, 10)) + 2
+
+
+def test_neighbours_of_one_answer_are_named_once() -> None:
+    told = [
+        (0.0, 10.0, "Wren", 0.4),
+        (10.0, 20.0, "Wren", 0.9),
+        (20.0, 25.0, "None", None),
+        (40.0, 50.0, "Wren", 0.3),
+    ]
+    spans = [Span(start, end, label, 0.98, evidence) for start, end, label, evidence in told]
+    assert joined(spans) == [Span(0.0, 20.0, "Wren", 0.98, 0.9), *spans[2:]]
+
+
+def test_shades_tell_apart_what_models_say() -> None:
+    assert shade(0.999) - shade(0.98) > 0.3  # where most of their confidence lies
+    assert (shade(0.2), shade(None)) == (0.25, 0.25)
+    assert shade(1.0) == pytest.approx(1.0)
+    assert shade(1.0, evidence=0.0) == 0.25  # evidence goes before confidence
 
 
 def test_long_recordings_are_played_as_mp3(tmp_path: Path) -> None:

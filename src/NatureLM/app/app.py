@@ -166,14 +166,15 @@ def page(house: House) -> gr.Blocks:
         def look() -> list[Any]:
             if house.model.is_loading:
                 return [house.state_html(), gr.Timer(active=True), *[gr.skip()] * (2 + len(floors))]
-            adapter, longest = None, 30.0
+            tasks, longest = tasks_of(None), 30.0
             if house.model.error is None:
-                config = house.model.pipeline().model.config
-                adapter, longest = config.adapter.get("type"), config.max_window_seconds
+                model = house.model.pipeline().model
+                tasks = tasks_of(model.adapter.declined_tasks)
+                longest = model.config.max_window_seconds
             return [
                 house.state_html(),
                 gr.Timer(active=False),
-                gr.Dropdown(choices=tasks_of(adapter)),
+                gr.Dropdown(choices=tasks),
                 gr.Slider(maximum=longest),
                 *[gr.Slider(visible=house.has_floor)] * len(floors),
             ]

@@ -52,7 +52,7 @@ class Batch(RunTab):
                     length = gr.Number(10, label="Window (s)", minimum=0.5, min_width=90)
                     hop = gr.Number(10, label="Hop (s)", minimum=0.1, min_width=90)
                 floor = self.floor_slider("batch-floor")
-                with gr.Row():
+                with gr.Row(elem_classes="buttons"):
                     run = gr.Button("Answer all", variant="primary", elem_id="batch-run", min_width=100)
                     cancel = gr.Button("Cancel", elem_id="batch-cancel", min_width=80)
             with gr.Column(scale=1, min_width=300):
@@ -62,6 +62,7 @@ class Batch(RunTab):
         rows = answers_table("batch-table")
         self.floor = floor
         outputs = [state, progress, chart, rows, downloads]
+        files.change(house.said(self.look), files, progress, api_visibility="private")
         run.click(
             house.said(self.run),
             [state, files, question, length, hop, floor],

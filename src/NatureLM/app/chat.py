@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
-from dataclasses import dataclass, field, replace
+from collections.abc import Generator, Iterator
+from dataclasses import replace
 from html import escape
 from pathlib import Path
 from typing import Any
 
 import gradio as gr
 
+from NatureLM.app.conversations import About, ChatState, Conversation
 from NatureLM.app.files import display_names
 from NatureLM.app.house import House
 from NatureLM.app.player import Span, clock, player_html, write_playable
@@ -27,23 +28,8 @@ NOTHING_CHOSEN = '<div class="player" style="opacity:.8">Drop a recording, or ta
 LONGEST_SHOWN_SECONDS = 1800.0
 """Longer recordings are for the tab Long recording; here their first half hour is shown."""
 
-
-@dataclass
-class ChatState:
-    """One visitor's conversation.
-
-    Attributes
-    ----------
-    interview : Interview or None
-    about : tuple
-        Recordings and part that it is about.
-    played : dict
-        For each recording the file that is played in its place.
-    """
-
-    interview: Interview | None = None
-    about: tuple[Any, ...] = ()
-    played: dict[Path, Path | None] = field(default_factory=dict)
+MOST_SHOWN = 4
+"""Recordings that are drawn one below the other; of more, one is chosen."""
 
 
 class Chat:
@@ -58,127 +44,167 @@ class Chat:
         self._house = house
 
     def show(self, state: ChatState, files: list[str] | None, name: str | None) -> tuple[Any, ...]:
-        """Draw the chosen recording; return state, list of names, player and notice."""
+        """Draw the recordings; return state, list of names, players and notice."""
         try:
             paths = self._house.files.recordings(files)
         except RecordingError as error:
-            return (
-                state,
-                gr.Dropdown(choices=[], value=None, visible=False),
-                NOTHING_CHOSEN,
-                self._notice(error),
-            )
-        if not paths:
-            return state, gr.Dropdown(choices=[], value=None, visible=False), NOTHING_CHOSEN, ""
+            hidden = gr.Dropdown(choices=[], value=None, visible=False)
+            return state, hidden, NOTHING_CHOSEN, self._notice([str(error)])
         names = display_names(paths)
-        chosen = name if name in names else names[0]
-        which = gr.Dropdown(choices=names, value=chosen, visible=len(names) > 1)
-        try:
-            player = self._player(state, paths[names.index(chosen)], chosen)
-        except RecordingError as error:
-            return state, which, NOTHING_CHOSEN, self._notice(error)
-        return state, which, player, ""
+        chosen = name if name in names else names[0] if names else None
+        which = gr.Dropdown(choices=names, value=chosen, visible=len(names) > MOST_SHOWN)
+        state.seen = {path: seen for path, seen in state.seen.items() if path in paths}
+        players, wrong = self._players(state, paths, chosen)
+        return state, which, players, self._notice(wrong)
 
-    def _notice(self, error: Exception) -> str:
-        return f'<div class="notice" role="alert">{escape(self._house.files.plain(error))}</div>'
+    def _notice(self, wrong: list[str]) -> str:
+        return "".join(
+            f'<div class="notice" role="alert">{escape(self._house.files.plain(text))}</div>'
+            for text in wrong
+        )
+
+    def _players(self, state: ChatState, paths: list[Path], chosen: str | None) -> tuple[str, list[str]]:
+        """Return the players of the recordings that are shown, and what is wrong with recordings."""
+        names = display_names(paths)
+        shown = names if len(names) <= MOST_SHOWN else [chosen if chosen in names else names[0]]
+        players, wrong = "", []
+        for path, name in zip(paths, names, strict=True):
+            if name not in shown:
+                continue
+            try:
+                players += self._player(state, path, name)
+            except RecordingError as error:
+                wrong.append(str(error))
+        return players or NOTHING_CHOSEN, wrong
 
     def _player(self, state: ChatState, path: Path, name: str) -> str:
-        seen = spectrogram(path, 0.0, LONGEST_SHOWN_SECONDS)
+        """Draw a recording with what was last answered about each of its windows."""
+        if path not in state.seen:
+            state.seen[path] = spectrogram(path, 0.0, LONGEST_SHOWN_SECONDS)
         if path not in state.played:
             state.played[path] = write_playable(path, self._house.files.new_folder())
-        spans = []
-        for part in state.interview.parts if state.interview else ():
-            if path in part.audio_paths and part.turns:
-                answer = part.turns[-1][1]
-                spans.append(Span(part.start_seconds, part.end_seconds, answer.text, answer.confidence))
-        return player_html(seen, name, state.played[path], spans)
+        interview = state.interview
+        parts = [part for part in interview.parts if path in part.audio_paths] if interview else []
+        spans = [
+            Span(part.start_seconds, part.end_seconds, answer.text, answer.confidence, _evidence(answer))
+            for part in parts
+            for _, answer in part.turns[-1:]
+        ]
+        asked = interview.queries[-1] if spans and interview else None
+        return player_html(state.seen[path], name, state.played[path], spans, asked=asked)
 
     def ask(
         self,
         state: ChatState,
+        number: int,
         files: list[str] | None,
         name: str | None,
         query: str,
         start: float | None,
         end: float | None,
         floor: float,
+        *,
+        again: bool = False,
     ) -> Generator[tuple[Any, ...], None, None]:
-        """Ask; yield state, messages, question, player and table as they become."""
+        """Ask; yield state, messages, question, players and table as they become.
+
+        ``again`` says that the question is the last one, asked anew.
+        """
         query = (query or "").strip()
         if not query:
             raise ConfigError("There is no question; write one, or take one from the list of tasks.")
         paths = self._house.files.recordings(files)
         if not paths:
             raise ConfigError("There is no recording; drop one, or take an example.")
-        waiting = "…" if not self._house.model.is_loading else "The model is still being loaded …"
+        conversation = state.take_up(int(number))
+        if conversation is not None:
+            with conversation.answering(query) as is_new:
+                if is_new:
+                    if again and conversation.interview is not None:
+                        conversation.interview.forget_last()
+                    about = (tuple(paths), start or 0.0, end or None)
+                    yield from self._answered(state, conversation, about, query, floor)
+            if is_new and not conversation.is_over:
+                yield from conversation.shown(self._finished(state, conversation, paths, name))
+        # Gradio says once more what a handler said last; by then the conversation may have been cleared.
+        yield _nothing_new()
+
+    def _answered(
+        self, state: ChatState, conversation: Conversation, about: About, query: str, floor: float
+    ) -> Generator[tuple[Any, ...], None, None]:
+        """Ask; yield the outputs while the answer is written."""
+
+        def so_far(answer: str, question: Any) -> Iterator[tuple[Any, ...]]:
+            messages = [*before, {"role": "user", "content": query}, _said(answer)]
+            return conversation.shown((state, messages, question, gr.skip(), gr.skip()))
+
         # Until it is heard, nothing of an earlier conversation about other sound is shown.
-        about = (tuple(paths), start or 0.0, end or None)
-        before = self._messages(state) if state.about == about else []
-        asked = {"role": "user", "content": query}
-        yield state, [*before, asked, _said(waiting)], "", gr.skip(), gr.skip()
-        interview = self._interview(state, about, floor)
-        warned = [
-            _said(f"⚠ {self._house.files.plain(text)}")
-            for text in interview.warnings
-            if not interview.queries
-        ]
-        before = [*before, *warned]
+        before = self._messages(conversation) if conversation.about == about else []
+        waiting = "…" if not self._house.model.is_loading else "The model is still being loaded …"
+        yield from so_far(waiting, "")
+        interview = self._interview(conversation, about, floor)
+        if not interview.queries:
+            before += [_said(f"⚠ {self._house.files.plain(text)}") for text in interview.warnings]
         stream = interview.ask(query, self._house.model.turn)
         try:
             for texts in stream:
-                written = _in_parts(interview.parts, texts)
-                yield state, [*before, asked, _said(written or "…")], "", gr.skip(), gr.skip()
+                if conversation.is_over:
+                    return
+                yield from so_far(_in_parts(interview.parts, texts) or "…", gr.skip())
         finally:
             stream.close()
-        yield self._finished(state, paths, name)
 
-    def _interview(self, state: ChatState, about: tuple[Any, ...], floor: float) -> Interview:
-        if state.interview is None or state.about != about:
+    def _interview(self, conversation: Conversation, about: About, floor: float) -> Interview:
+        if conversation.interview is None or conversation.about != about:
             pipeline = self._house.model.pipeline()
             paths, start, end = about
             with self._house.model.turn:
-                interview = pipeline.interview(paths, start_seconds=start, end_seconds=end)
-            state.interview, state.about = interview, about
-        interview = state.interview
+                interview = pipeline.interview(list(paths), start_seconds=start, end_seconds=end)
+            conversation.interview, conversation.about = interview, about
+        interview = conversation.interview
         if self._house.has_floor and interview.settings.min_evidence != floor:
             interview.settings = replace(interview.settings, min_evidence=floor)
         return interview
 
-    def _finished(self, state: ChatState, paths: list[Path], name: str | None) -> tuple[Any, ...]:
-        names = display_names(paths)
-        chosen = name if name in names else names[0]
-        player = self._player(state, paths[names.index(chosen)], chosen)
-        return state, self._messages(state), "", player, table(self._rows(state))
+    def _finished(
+        self, state: ChatState, conversation: Conversation, paths: list[Path], name: str | None
+    ) -> tuple[Any, ...]:
+        players, _ = self._players(state, paths, name)
+        return state, self._messages(conversation), gr.skip(), players, table(self._rows(conversation))
 
-    def retry(self, state: ChatState, *inputs: Any) -> Generator[tuple[Any, ...], None, None]:
+    def retry(self, state: ChatState, number: int, *inputs: Any) -> Generator[tuple[Any, ...], None, None]:
         """Ask the last question again; inputs and outputs are those of :meth:`ask`."""
-        if state.interview is None or not state.interview.queries:
+        queries = state.interview.queries if state.interview else []
+        if not queries:
             raise ConfigError("Nothing was asked yet.")
-        query = state.interview.forget_last()
         files, name, _, *rest = inputs
-        yield from self.ask(state, files, name, query or "", *rest)
+        yield from self.ask(state, number, files, name, queries[-1], *rest, again=True)
 
-    def clear(self, state: ChatState) -> tuple[Any, ...]:
-        """Forget the conversation; return state, messages, question and table."""
-        state.interview, state.about = None, ()
-        return state, [], "", gr.DataFrame(value=None)
+    def clear(
+        self, state: ChatState, number: int, files: list[str] | None, name: str | None
+    ) -> tuple[Any, ...]:
+        """Forget the conversation, the next has this number; outputs are those of :meth:`ask`."""
+        if not state.begin_anew(int(number)):
+            return _nothing_new()
+        _, _, players, _ = self.show(state, files, name)
+        return state, [], "", players, gr.DataFrame(value=None)
 
     def answer_again(
         self, state: ChatState, files: list[str] | None, name: str | None, floor: float
     ) -> Generator[tuple[Any, ...], None, None]:
-        """Answer all questions with another floor; yield state, messages, player and table."""
-        interview = state.interview
-        if interview is None or not interview.queries or interview.settings.min_evidence == floor:
-            yield state, gr.skip(), gr.skip(), gr.skip()
-            return
-        for _ in interview.answer_again(floor, self._house.model.turn):
-            pass
-        paths = self._house.files.recordings(files)
-        _, messages, _, player, rows = self._finished(state, paths, name)
-        yield state, messages, player, rows
+        """Answer all questions with another floor; outputs are those of :meth:`ask`."""
+        conversation, interview = state.conversation, state.interview
+        if conversation and interview and interview.queries and interview.settings.min_evidence != floor:
+            with conversation.answering(None):
+                for _ in interview.answer_again(floor, self._house.model.turn):
+                    if conversation.is_over:
+                        break
+            paths = self._house.files.recordings(files)
+            yield from conversation.shown(self._finished(state, conversation, paths, name))
+        yield _nothing_new()
 
-    def _messages(self, state: ChatState) -> list[dict[str, str]]:
-        interview = state.interview
+    def _messages(self, conversation: Conversation) -> list[dict[str, str]]:
+        interview = conversation.interview
         messages: list[dict[str, str]] = []
         for place, query in enumerate(interview.queries if interview else ()):
             answers = [part.turns[place][1] for part in interview.parts]  # type: ignore[union-attr]
@@ -187,10 +213,11 @@ class Chat:
             messages += [{"role": "user", "content": query}, _said(written)]
         return messages
 
-    def _rows(self, state: ChatState) -> list[dict[str, Any]]:
-        if state.interview is None:
+    def _rows(self, conversation: Conversation) -> list[dict[str, Any]]:
+        interview = conversation.interview
+        if interview is None:
             return []
-        model = state.interview.model.config.name
+        model = interview.model.config.name
         return [
             Answer(
                 " + ".join(path.name for path in part.audio_paths),
@@ -198,7 +225,7 @@ class Chat:
                 *(answer.text, answer.confidence, answer.mean_logprob, model),
                 detections=list(answer.detections),
             ).as_row()
-            for part in state.interview.parts
+            for part in interview.parts
             for turn, answer in part.turns
         ]
 
@@ -206,6 +233,7 @@ class Chat:
         """Lay the tab out."""
         house = self._house
         state = gr.State(ChatState(), time_to_live=6 * 3600)
+        number = gr.Number(0, visible=False)
         with gr.Row():
             with gr.Column(scale=6, min_width=320):
                 files = gr.File(
@@ -250,7 +278,7 @@ class Chat:
                     elem_id="question",
                     submit_btn=False,
                 )
-                with gr.Row():
+                with gr.Row(elem_classes="buttons"):
                     ask = gr.Button("Ask", variant="primary", elem_id="ask", min_width=80)
                     stop = gr.Button("Stop", min_width=80, elem_id="stop")
                     retry = gr.Button("Retry", min_width=80, elem_id="retry")
@@ -271,7 +299,7 @@ class Chat:
             max_height=300,
         )
         self.task, self.floor = task, floor
-        inputs = [state, files, which, question, start, end, floor]
+        inputs = [state, number, files, which, question, start, end, floor]
         outputs = [state, chat, question, player, rows]
         private: dict[str, Any] = {"api_visibility": "private"}
         files.change(
@@ -280,27 +308,36 @@ class Chat:
         which.input(house.said(self.show), [state, files, which], [state, which, player, notice], **private)
         whole.click(lambda: (0, None), None, [start, end], **private)
         task.input(lambda prompt: prompt, task, question, **private)
+        # A press while another answer ends is not lost; the conversation itself knows a double click.
+        how: dict[str, Any] = {"concurrency_id": "model", "trigger_mode": "multiple", **private}
         asking = [
             gr.on(
                 [ask.click, question.submit],
                 house.said(self.ask),
                 inputs,
                 outputs,
-                concurrency_id="model",
                 show_progress="hidden",
-                **private,
+                **how,
             ),
-            retry.click(house.said(self.retry), inputs, outputs, concurrency_id="model", **private),
+            retry.click(house.said(self.retry), inputs, outputs, **how),
         ]
         stop.click(None, None, None, cancels=asking, **private)
-        clear.click(self.clear, state, [state, chat, question, rows], cancels=asking, **private)
+        # The page counts first, so that a question asked at once belongs to the new conversation.
+        cleared = [clear.click, chat.clear]
+        gr.on(cleared, None, number, number, js="number => number + 1", **private)
+        gr.on(cleared, house.said(self.clear), [state, number, files, which], outputs, **private)
         floor.release(
             house.said(self.answer_again),
             [state, files, which, floor],
-            [state, chat, player, rows],
+            outputs,
             concurrency_id="model",
             **private,
         )
+
+
+def _nothing_new() -> tuple[Any, ...]:
+    """Return outputs that leave the page as it is."""
+    return tuple(gr.skip() for _ in range(5))
 
 
 def _said(text: str) -> dict[str, str]:
@@ -319,6 +356,12 @@ def _in_parts(parts: list[Part], texts: list[str], answers: list[ModelAnswer] | 
         place = f"{clock(part.start_seconds)} to {clock(part.end_seconds)}"
         lines.append(f"- {name}{place}: **{text}** {certainty}")
     return "\n".join(lines)
+
+
+def _evidence(answer: ModelAnswer) -> float | None:
+    """Return the evidence for the least evident species that an answer names."""
+    scores = [found.score for found in answer.detections if found.score is not None]
+    return min(scores) if scores else None
 
 
 def _certainty(answer: ModelAnswer) -> str:

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from NatureLM.app.settings import AppSettings
-from NatureLM.audio import find_recordings, recording_suffixes
+from NatureLM.audio import find_recordings, probe, recording_suffixes
 from NatureLM.errors import NatureLMError, RecordingError
 
 MOST_LISTED = 5000
@@ -88,6 +88,16 @@ class AppFiles:
     def recordings(self, paths: Iterable[str | os.PathLike[str]] | None) -> list[Path]:
         """Return the recordings that a browser names; errors are those of :meth:`recording`."""
         return [self.recording(path) for path in paths or ()]
+
+    def unreadable(self, paths: Iterable[str | os.PathLike[str]] | None) -> list[str]:
+        """Return what is wrong with recordings that a browser names, as far as their headers tell."""
+        wrong = []
+        for path in paths or ():
+            try:
+                probe(self.recording(path))
+            except RecordingError as error:
+                wrong.append(self.plain(error))
+        return wrong
 
     def listed(self) -> list[str]:
         """Return the recordings of ``--recordings-dir``, as paths within it."""

@@ -36,7 +36,7 @@ class House:
         """Whether the model has a floor of evidence, as far as is known before it is loaded."""
         if self.model.is_loading or self.model.error:
             return self.settings.configuration.config.model == "bundled"
-        return bool(self.model.pipeline().model.config.adapter.get("type") == "species_tokens")
+        return self.model.pipeline().model.adapter.has_evidence_floor
 
     @property
     def floor(self) -> float:
@@ -93,12 +93,12 @@ class House:
         pipeline = self.model.pipeline()
         config = pipeline.model.config
         beams = pipeline.settings.num_beams
-        way = "greedy: the same question gets the same answer" if beams == 1 else f"{beams} beams"
+        way = "greedy answers: same question, same answer" if beams == 1 else f"{beams} beams"
         warnings = "".join(
             f'<div class="notice mild" role="alert">{escape(text)}</div>' for text in self.model.warnings
         )
         return (
             f'<div class="state" role="status"><b>{escape(config.name)}</b> on {pipeline.model.device} · '
             f"hears up to {config.max_window_seconds:g} s at once, up to {config.sample_rate / 2000:g} kHz · "
-            f"answers are {way}</div>{warnings}"
+            f"{way}</div>{warnings}"
         )

@@ -67,7 +67,7 @@ class LongRecording(RunTab):
                 length = gr.Slider(1, 30, 10, step=0.5, label="Window (s)", elem_id="long-window")
                 hop = gr.Slider(0.5, 60, 10, step=0.5, label="Hop (s)", elem_id="long-hop")
                 floor = self.floor_slider("long-floor")
-                with gr.Row():
+                with gr.Row(elem_classes="buttons"):
                     run = gr.Button("Listen through", variant="primary", elem_id="long-run", min_width=100)
                     cancel = gr.Button("Cancel", elem_id="long-cancel", min_width=80)
             with gr.Column(scale=1, min_width=300):
@@ -77,6 +77,7 @@ class LongRecording(RunTab):
         rows = answers_table("long-table")
         self.floor, self.length = floor, length
         outputs = [state, progress, lanes, rows, downloads]
+        file.change(house.said(self.look), file, progress, api_visibility="private")
         run.click(
             house.said(self.run),
             [state, file, chosen, question, length, hop, floor],

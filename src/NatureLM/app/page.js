@@ -1,7 +1,13 @@
-// Gradio labels empty outputs without a role that takes a label.
+// Gradio labels empty outputs without a role that takes a label, and has the button for further uploads
+// within another one, which does nothing.
 new MutationObserver(() => {
   for (const empty of document.querySelectorAll('div[aria-label="Empty value"]:not([role])')) {
     empty.setAttribute("role", "img");
+  }
+  for (const outer of document.querySelectorAll('button.icon-button:not([role]):has(button.upload-container)')) {
+    outer.setAttribute("role", "group");
+    outer.setAttribute("tabindex", "-1");
+    outer.setAttribute("aria-label", outer.title = "Further uploads");
   }
 }).observe(document, { childList: true, subtree: true });
 
@@ -49,7 +55,7 @@ new MutationObserver(() => {
     if (picture) drag = { player: playerOf(picture), from: secondsAt(playerOf(picture), event) };
   });
   document.addEventListener("pointermove", (event) => {
-    if (!drag || drag.player.dataset.selectable !== "1") return;
+    if (!drag) return;
     const [start, end] = bounds(drag.player);
     const here = secondsAt(drag.player, event);
     const box = drag.player.querySelector(".player-selection");
@@ -65,7 +71,7 @@ new MutationObserver(() => {
     const here = secondsAt(player, event);
     const [start, end] = bounds(player);
     const chosen = Math.abs(here - from) >= 0.01 * (end - start);
-    if (chosen && player.dataset.selectable === "1") {
+    if (chosen) {
       fill("part-start", Math.min(from, here));
       fill("part-end", Math.max(from, here));
       showCursor(player, Math.min(from, here));

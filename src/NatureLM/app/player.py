@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from html import escape
 from pathlib import Path
 from urllib.parse import quote
@@ -13,6 +14,7 @@ import soundfile
 
 from NatureLM.app.spectrogram import Spectrogram, data_url, picture, ticks
 from NatureLM.audio import stream_blocks
+from NatureLM.models.answering import NOTHING_HEARD
 
 PLAYED_RATE = 44_100
 """Hz of what a browser plays; above it nobody hears."""
@@ -23,12 +25,33 @@ LONGEST_WAV_SECONDS = 60.0
 
 @dataclass(frozen=True)
 class Span:
-    """An answer's place over the spectrogram; ``confidence`` in [0, 1] is its shade."""
+    """An answer's place over the spectrogram; its shade says how sure it is.
+
+    Attributes
+    ----------
+    start_seconds, end_seconds : float
+    label : str
+    confidence, evidence : float or None
+        In [0, 1].
+    """
 
     start_seconds: float
     end_seconds: float
     label: str
     confidence: float | None = None
+    evidence: float | None = None
+
+    @property
+    def sure(self) -> str:
+        """Evidence, else confidence, in words."""
+        if self.evidence is not None:
+            return f", evidence {self.evidence:.2f}"
+        return "" if self.confidence is None else f", confidence {self.confidence:.2f}"
+
+    @property
+    def opacity(self) -> float:
+        """How dark it is drawn."""
+        return shade(self.confidence, self.evidence)
 
 
 def clock(seconds: float, *, whole: bool = False) -> str:
@@ -46,9 +69,46 @@ def clock(seconds: float, *, whole: bool = False) -> str:
     return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"
 
 
-def shade(confidence: float | None) -> float:
-    """Return how opaque an answer of this confidence is drawn, from .35 to 1."""
-    return 0.35 + 0.65 * (0.0 if confidence is None else min(max(confidence, 0.0), 1.0))
+FAINTEST = 0.25
+"""Opacity of the least sure answer."""
+
+SUREST = math.log(0.999 / 0.001)
+"""Log-odds of the confidence that is drawn darkest: models are rarely unsure, the last hundredths count."""
+
+
+def shade(confidence: float | None, evidence: float | None = None) -> float:
+    """Return how opaque an answer is drawn, from .25 to 1.
+
+    Evidence counts where there is any, else confidence: evenly in its log-odds from even chances to 0.999.
+
+    Examples
+    --------
+    >>> [round(shade(confidence), 2) for confidence in (0.5, 0.9, 0.98, 0.999)]
+    [0.25, 0.49, 0.67, 1.0]
+    >>> shade(1.0, evidence=0.2)
+    0.4
+    """
+    share = 0.0
+    if evidence is not None:
+        share = evidence
+    elif confidence is not None:
+        held = min(max(confidence, 0.5), 0.999)
+        share = math.log(held / (1.0 - held)) / SUREST
+    return FAINTEST + (1.0 - FAINTEST) * min(max(share, 0.0), 1.0)
+
+
+def joined(spans: Sequence[Span]) -> list[Span]:
+    """Return the spans with neighbours of one label as one, which is as sure as the surest of them."""
+    runs: list[Span] = []
+    for span in sorted(spans, key=lambda span: span.start_seconds):
+        before = runs[-1] if runs else None
+        if before and before.label == span.label and span.start_seconds <= before.end_seconds + 1e-3:
+            surest = max(before, span, key=lambda each: each.opacity)
+            end = max(before.end_seconds, span.end_seconds)
+            runs[-1] = replace(surest, start_seconds=before.start_seconds, end_seconds=end)
+        else:
+            runs.append(span)
+    return runs
 
 
 def write_playable(path: Path, folder: Path) -> Path:
@@ -77,7 +137,7 @@ def write_playable(path: Path, folder: Path) -> Path:
 
 
 def player_html(
-    of: Spectrogram, name: str, played: Path | None, spans: Sequence[Span] = (), *, selectable: bool = True
+    of: Spectrogram, name: str, played: Path, spans: Sequence[Span] = (), *, asked: str | None = None
 ) -> str:
     """Return the player of a recording.
 
@@ -86,11 +146,12 @@ def player_html(
     of : Spectrogram
     name : str
         The recording's.
-    played : Path or None
+    played : Path
         What is played, in the upload folder.
     spans : sequence of Span
-    selectable : bool
-        Whether dragging over it sets start and end.
+        Named over the picture, neighbours as one; below it, each is as dark as it is sure.
+    asked : str, optional
+        The question that they answer.
     """
     start, end = of.start_seconds, of.end_seconds
     length = max(end - start, 1e-6)
@@ -102,23 +163,25 @@ def player_html(
     heights = "".join(
         f'<span style="bottom:{100 * tick / top_khz:.2f}%">{tick:g}</span>' for tick in ticks(0.0, top_khz, 7)
     )
-    over = "".join(_span(span, start, end) for span in spans)
-    source = "" if played is None else f' src="gradio_api/file={quote(played.as_posix())}"'
-    audio = (
-        ""
-        if played is None
-        else (f'<audio controls preload="metadata"{source} aria-label="Playback of {escape(name)}"></audio>')
-    )
-    hint = "Drag over the picture to choose a part; click to jump there." if selectable else ""
+    spans = [span for span in spans if span.start_seconds < end and span.end_seconds > start]
+    labels = "".join(_label(span, start, end) for span in joined(spans))
+    bars = "".join(_bar(span, start, end) for span in spans)
+    told = ""
+    if asked:
+        told = f"<p>Over it, the answers to “{escape(asked)}”; the darker the bar below, the surer.</p>"
     return (
-        f'<figure class="player" data-start="{start}" data-end="{end}" data-selectable="{int(selectable)}">'
+        f'<figure class="player" data-start="{start}" data-end="{end}">'
         f'<div class="player-plot"><div class="player-khz" aria-hidden="true"><b>kHz</b>{heights}</div>'
         f'<div class="player-picture"><img alt="Spectrogram of {escape(name)}, {clock(length)} long, 0 to '
         f'{top_khz:g} kHz" src="{data_url(picture(of))}" draggable="false">'
-        f'<div class="player-spans">{over}</div><div class="player-selection" hidden></div>'
+        f'<div class="player-spans">{labels}</div><div class="player-selection" hidden></div>'
         f'<div class="player-cursor" hidden></div></div>'
-        f'<div class="player-time" aria-hidden="true">{times}</div></div>{audio}'
-        f"<figcaption><b>{escape(name)}</b> {hint}</figcaption></figure>"
+        f'<div class="player-lane">{bars}</div>'
+        f'<div class="player-time" aria-hidden="true">{times}</div></div>'
+        f'<audio controls preload="metadata" src="gradio_api/file={quote(played.as_posix())}" '
+        f'aria-label="Playback of {escape(name)}"></audio>'
+        f"<figcaption><b>{escape(name)}</b> Drag over the picture to choose a part; click to jump there."
+        f"{told}</figcaption></figure>"
     )
 
 
@@ -126,15 +189,18 @@ def _tick(seconds: float, last: float) -> str:
     return clock(seconds, whole=True) if last >= 60 else f"{seconds:g} s"
 
 
-def _span(span: Span, start: float, end: float) -> str:
+def _label(span: Span, start: float, end: float) -> str:
+    kind = "player-span none" if span.label == NOTHING_HEARD else "player-span"
+    return f'<div class="{kind}" {_place(span, start, end)}><span>{escape(span.label)}</span></div>'
+
+
+def _bar(span: Span, start: float, end: float) -> str:
+    return f"<i {_place(span, start, end, f'opacity:{span.opacity:.2f}')}></i>"
+
+
+def _place(span: Span, start: float, end: float, style: str = "") -> str:
+    """Return where a span lies, and what is read where the mouse rests on it."""
     first, last = max(span.start_seconds, start), min(span.end_seconds, end)
-    if last <= first:
-        return ""
-    length = end - start
-    sure = "" if span.confidence is None else f", confidence {span.confidence:.2f}"
-    label = escape(span.label)
-    return (
-        f'<div class="player-span" style="left:{100 * (first - start) / length:.2f}%;'
-        f'width:{100 * (last - first) / length:.2f}%" title="{label}: {first:g} to {last:g} s{sure}">'
-        f'<span style="background:rgba(6,78,59,{shade(span.confidence):.2f})">{label}</span></div>'
-    )
+    left, width = 100 * (first - start) / (end - start), 100 * max(last - first, 0.0) / (end - start)
+    title = f"{escape(span.label)}: {clock(span.start_seconds)} to {clock(span.end_seconds)}{span.sure}"
+    return f'style="left:{left:.2f}%;width:{width:.2f}%;{style}" title="{title}"'

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 from NatureLM.models.answering import AnswerSettings
 
 TASKS: tuple[tuple[str, str], ...] = (
@@ -23,18 +25,19 @@ TASKS: tuple[tuple[str, str], ...] = (
 )
 """What a task is called, and its prompt."""
 
-PUBLISHED_TASKS: tuple[tuple[str, str], ...] = (
+RARER_TASKS: tuple[tuple[str, str], ...] = (
     ("Call type", "What call types are heard from the focal species in the audio?"),
     ("Life stage", "What is the life stage of the focal species in the audio?"),
     ("Number of birds", "How many birds are in the audio? Choose between 1, 2, 3 or 4."),
 )
-"""Tasks that the bundled model is trained to decline."""
+"""Tasks that a model may decline; they are offered once it is known that it does not."""
 
 DEFAULT_QUERY = TASKS[2][1]
 
 DEFAULT_FLOOR = AnswerSettings().min_evidence
 
 
-def tasks_of(adapter: str | None) -> list[tuple[str, str]]:
-    """Return the tasks that a model with this type of adapter is good for; None: not known yet."""
-    return [*TASKS, *(() if adapter in (None, "species_tokens") else PUBLISHED_TASKS)]
+def tasks_of(declined: Collection[str] | None) -> list[tuple[str, str]]:
+    """Return the tasks without those that a model declines (``Adapter.declined_tasks``); None: not known."""
+    rarer = () if declined is None else RARER_TASKS
+    return [(name, prompt) for name, prompt in (*TASKS, *rarer) if name.lower() not in (declined or ())]

@@ -9,7 +9,7 @@ from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from NatureLM.app.player import clock, shade
+from NatureLM.app.player import Span, clock, shade
 from NatureLM.app.spectrogram import ticks
 from NatureLM.infer.writers import annotation_rows, read_rows, write_tables
 
@@ -25,14 +25,15 @@ MOST_LANES = 25
 HEADERS = ("recording", "start (s)", "end (s)", "answer", "confidence", "evidence", "question")
 """Columns of the table."""
 
-WIDTHS = ["180px", "80px", "80px", "190px", "115px", "180px", "260px"]
+WIDTHS = ["165px", "75px", "75px", "165px", "105px", "165px", "200px"]
 """Of these columns; where the page is narrower, the table is moved sideways within it."""
 
 
 def table(rows: Iterable[Mapping[str, Any]]) -> Styler:
-    """Return rows of results as a table; the shade of a confidence says how high it is."""
+    """Return rows of results as a table; the shades of confidence and evidence say how high they are."""
     import pandas
 
+    kept = [row for _, row in zip(range(MOST_ROWS), rows, strict=False)]
     cells = [
         (
             row["audio_path"],
@@ -47,16 +48,29 @@ def table(rows: Iterable[Mapping[str, Any]]) -> Styler:
             ),
             row["query"],
         )
-        for _, row in zip(range(MOST_ROWS), rows, strict=False)
+        for row in kept
     ]
     frame = pandas.DataFrame(cells, columns=list(HEADERS))
-    return frame.style.map(_shaded, subset=["confidence"]).format(precision=2, na_rep="")
+    shades = {
+        "confidence": [_shaded(row["confidence"], None) for row in kept],
+        "evidence": [_shaded(None, _evidence(row)) for row in kept],
+    }
+    styled = frame.style.apply(lambda column: shades[column.name], subset=list(shades))
+    return styled.format(precision=3, subset="confidence", na_rep="").format(
+        precision=2, subset=list(HEADERS[1:3])
+    )
 
 
-def _shaded(confidence: float | None) -> str:
-    if confidence is None or confidence != confidence:
+def _evidence(row: Mapping[str, Any]) -> float | None:
+    """Return the evidence for the least evident species of a row."""
+    scores = [found["score"] for found in row["detections"] if found["score"] is not None]
+    return min(scores) if scores else None
+
+
+def _shaded(confidence: float | None, evidence: float | None) -> str:
+    if confidence is None and evidence is None:
         return ""
-    opacity = shade(confidence)
+    opacity = shade(confidence, evidence)
     return f"background-color: rgba(4, 120, 87, {opacity:.2f}); color: {'#fff' if opacity > 0.6 else '#000'}"
 
 
@@ -78,7 +92,7 @@ def counts_chart(rows: Iterable[Mapping[str, Any]]) -> str:
 
 
 def timeline(rows: Iterable[Mapping[str, Any]], seconds: float) -> str:
-    """Return a lane for each answer over the length of a recording; the shade is the confidence."""
+    """Return a lane for each answer over the length of a recording; the shade says how sure it is."""
     lanes: dict[str, list[Mapping[str, Any]]] = {}
     for row in annotation_rows(rows, merge=False):
         if row["label"] is not None:
@@ -105,10 +119,10 @@ def timeline(rows: Iterable[Mapping[str, Any]], seconds: float) -> str:
 
 def _mark(row: Mapping[str, Any], seconds: float) -> str:
     start, end = row["start_seconds"], row["end_seconds"]
-    sure = "" if row["confidence"] is None else f", confidence {row['confidence']:.2f}"
+    span = Span(start, end, row["label"], row["confidence"], row["score"])
     return (
         f'<i style="left:{100 * start / seconds:.3f}%;width:{100 * (end - start) / seconds:.3f}%;'
-        f'opacity:{shade(row["confidence"]):.2f}" title="{clock(start)} to {clock(end)}{sure}"></i>'
+        f'opacity:{span.opacity:.2f}" title="{clock(start)} to {clock(end)}{span.sure}"></i>'
     )
 
 

@@ -51,6 +51,11 @@ class RunTab:
             elem_id=elem_id,
         )
 
+    def look(self, files: list[str] | str | None) -> str:
+        """Return what is wrong with uploads, as soon as they are there."""
+        paths = [files] if isinstance(files, str) else files
+        return failures_html(self._house.files.unreadable(paths))
+
     def start(
         self,
         state: RunState,

@@ -189,6 +189,8 @@ def serve(listening: socket.socket, app: App, *, stopped: threading.Event | None
 
     async def run() -> None:
         serving = asyncio.ensure_future(server.serve(sockets=[listening]))
+        # Ctrl-C comes out of the loop by itself; unasked for, it would be logged as a fault as well.
+        serving.add_done_callback(lambda ended: ended.cancelled() or ended.exception())
         while not serving.done():
             if stopped is not None and stopped.is_set():
                 server.should_exit = True

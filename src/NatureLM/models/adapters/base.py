@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from transformers import LogitsProcessorList, PreTrainedTokenizerBase
@@ -81,6 +81,12 @@ class Adapter(torch.nn.Module):
 
     names_classes = False
     """Whether answers name the encoder's classes, by pointing at them; others are spelled, token by token."""
+
+    has_evidence_floor = False
+    """Whether ``min_evidence`` counts: species below it are not named."""
+
+    declined_tasks: ClassVar[frozenset[str]] = frozenset()
+    """Kinds of question that a model with it is trained to decline, as its tokens do not say it."""
 
     tokenizer: PreTrainedTokenizerBase
 

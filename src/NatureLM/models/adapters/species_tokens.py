@@ -118,6 +118,8 @@ class SpeciesTokensAdapter(Adapter):
 
     mark_columns = MARK_COLUMNS
     names_classes = True
+    has_evidence_floor = True
+    declined_tasks = frozenset({"call type", "life stage", "number of birds"})
 
     table: SpeciesTable
     finder: ConceptFinder

@@ -1,0 +1,128 @@
+"""A visitor's conversation, and that what belongs to a cleared one is never shown again.
+
+Gradio sends what handlers return over one stream for each visitor, in the order in which it gets it, but
+handlers run side by side: an answer that is on its way when Clear is pressed would come after it. So a
+conversation counts as over at once, and Clear waits until what is being sent has gone.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TypeVar
+
+from NatureLM.app.spectrogram import Spectrogram
+from NatureLM.infer.interview import Interview
+
+Shown = TypeVar("Shown")
+About = tuple[tuple[Path, ...], float, float | None]
+"""Recordings, and start and end in seconds of the part of each."""
+
+LONGEST_SENDING_SECONDS = 5.0
+"""Clear waits no longer for what is being sent; whoever it is for may have left."""
+
+_beginning = threading.Lock()
+
+
+class Conversation:
+    """Questions and answers about some recordings.
+
+    Parameters
+    ----------
+    number : int
+        The page counts its conversations; a question says to which it belongs.
+
+    Attributes
+    ----------
+    interview : Interview or None
+    about : tuple or None
+        What the interview is about.
+    is_over : bool
+        Whether it was cleared.
+    """
+
+    def __init__(self, number: int = 0) -> None:
+        self.number = number
+        self.interview: Interview | None = None
+        self.about: About | None = None
+        self.is_over = False
+        self._asked: set[str] = set()
+        self._turn = threading.Lock()
+        self._sending = threading.Lock()
+
+    @contextmanager
+    def answering(self, query: str | None) -> Iterator[bool]:
+        """Wait until earlier questions are answered; tell whether this one is new.
+
+        It is not where the same question is being answered or waits already: a double click. None stands for
+        all questions anew.
+        """
+        if query is not None and query in self._asked:
+            yield False
+            return
+        asked = set() if query is None else {query}
+        self._asked |= asked
+        try:
+            with self._turn:
+                yield True
+        finally:
+            self._asked -= asked
+
+    def shown(self, outputs: Shown) -> Iterator[Shown]:
+        """Yield a handler's outputs, unless the conversation is over.
+
+        Gradio goes on with a generator when it has sent what it yielded; until then :meth:`end` waits.
+        """
+        with self._sending:
+            if not self.is_over:
+                yield outputs
+
+    def end(self) -> None:
+        """Have nothing shown from now on; return when what was being sent has gone."""
+        self.is_over = True
+        if self._sending.acquire(timeout=LONGEST_SENDING_SECONDS):
+            self._sending.release()
+
+
+@dataclass
+class ChatState:
+    """One visitor's tab Ask.
+
+    Attributes
+    ----------
+    conversation : Conversation or None
+        None before the first question.
+    played : dict
+        For each recording the file that is played in its place.
+    seen : dict
+        The spectrograms of the recordings that are chosen.
+    """
+
+    conversation: Conversation | None = None
+    played: dict[Path, Path] = field(default_factory=dict)
+    seen: dict[Path, Spectrogram] = field(default_factory=dict)
+
+    @property
+    def interview(self) -> Interview | None:
+        """That of the conversation, if there is one."""
+        return self.conversation.interview if self.conversation else None
+
+    def take_up(self, number: int) -> Conversation | None:
+        """Return the conversation of this number, begun if it is a new one; None if it is over."""
+        self.begin_anew(number)
+        now = self.conversation
+        return now if now is not None and now.number == number else None
+
+    def begin_anew(self, number: int) -> bool:
+        """End the conversation, the next has this number; return False if that is so already."""
+        with _beginning:
+            before = self.conversation
+            if before is not None and before.number >= number:
+                return False
+            self.conversation = Conversation(number)
+        if before is not None:
+            before.end()
+        return True
