@@ -6,6 +6,8 @@ What is asked for never changes; placeholders such as ``{name}`` are left alone.
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
+from functools import partial
 
 import numpy as np
 
@@ -100,9 +102,9 @@ def rephrase(wording: str, rng: np.random.Generator, outside: bool = False) -> s
     if not outside and rng.random() < SAME_MEANING:
         wording = _HEARD.sub(lambda _: str(rng.choice(HEARD_WORDS)), wording)
     if not outside:
-        for place, phrases in _SAME_MEANINGS:
+        for pattern, phrases in _SAME_MEANINGS:
             if rng.random() < SAME_MEANING:
-                wording = place.sub(lambda _, phrases=phrases: str(rng.choice(phrases)), wording)
+                wording = pattern.sub(partial(_another, phrases, rng), wording)
     words = wording.split(" ")
     if rng.random() < DROPPED_WORD and len(words) > 3:
         small = [place for place, word in enumerate(words) if word in SMALL_WORDS]
@@ -122,6 +124,11 @@ def rephrase(wording: str, rng: np.random.Generator, outside: bool = False) -> s
     elif wording.endswith("}") and rng.random() < CLOSING:
         wording += str(rng.choice([".", "?", " answer:", "\nanswer:"]))
     return wording
+
+
+def _another(phrases: Sequence[str], rng: np.random.Generator, found: re.Match[str]) -> str:
+    """Return one of the phrases, whichever was found."""
+    return str(rng.choice(phrases))
 
 
 def slip(word: str, rng: np.random.Generator) -> str:
