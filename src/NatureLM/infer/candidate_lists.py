@@ -6,6 +6,7 @@ import os
 import re
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from NatureLM.errors import ConfigError
 
@@ -68,3 +69,15 @@ def _each_once(names: Sequence[str], source: str) -> tuple[str, ...]:
     if not kept:
         raise ConfigError(f"{source}: holds no name; give at least one, for example 'Great Tit'.")
     return kept
+
+
+def candidate_options(names: Names | None, known_names: Names | None, **others: Any) -> dict[str, Any]:
+    """Return the options of the configuration that say what answers are restricted to."""
+    options = {"names": _as_option(names), "known_names": _as_option(known_names)} | others
+    return {f"candidates.{name}": value for name, value in options.items()}
+
+
+def _as_option(names: Names | None) -> str | list[str] | None:
+    if names is None:
+        return None
+    return os.fspath(names) if isinstance(names, (str, os.PathLike)) else list(names)

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+import datetime
 import logging
 from collections.abc import Sequence
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
-from NatureLM.audio import Channel, display_path, stream_blocks
+from NatureLM.audio import Channel, display_path, read_metadata, stream_blocks
 from NatureLM.audio.windows import MIN_NEW_SECONDS
 from NatureLM.errors import ConfigError, RecordingError
 from NatureLM.models.answering import AnswerSettings, Candidates, ModelAnswer, Turn
 
 if TYPE_CHECKING:
+    from NatureLM.infer.engine import Engine, Recording
     from NatureLM.models import NatureLM
 
 logger = logging.getLogger("NatureLM.infer")
@@ -73,6 +76,59 @@ class Conversation:
     def restart(self) -> None:
         """Forget what was said; the sound stays."""
         self.turns.clear()
+
+
+def begin_conversation(
+    engine: Engine, recordings: Sequence[Recording], start_seconds: float, end_seconds: float | None
+) -> Conversation:
+    """Hear recordings and begin a conversation about them.
+
+    Parameters
+    ----------
+    engine : Engine
+        Its windows are as long as the model hears at once.
+    recordings : sequence of Recording
+    start_seconds, end_seconds : float
+        The part of each file; to its end where ``end_seconds`` is None.
+
+    Raises
+    ------
+    ConfigError
+        If a part makes no sense, or is longer than the model hears at once.
+    RecordingError
+        If a recording cannot be read.
+    """
+    model, source = engine.model, engine.candidates
+    longest = model.config.max_window_seconds
+    heard = []
+    for recording in recordings:
+        if recording.path is not None:
+            heard.append(
+                part_of_recording(
+                    recording.path,
+                    model.config.sample_rate,
+                    engine.channel,
+                    start_seconds,
+                    end_seconds,
+                    longest,
+                    engine.time_expansion,
+                )
+            )
+            continue
+        # Samples in memory are cut by whoever holds them; longer ones are refused.
+        windows = list(islice(engine.windows(recording), 2))
+        if len(windows) > 1 or start_seconds or end_seconds is not None:
+            raise ConfigError(
+                f"{recording.name}: pass just the samples that the conversation is about, at most "
+                f"{longest:g} s of them; start_seconds and end_seconds are for files."
+            )
+        heard.append(windows[0].waveform)
+    named = None if source is None else [source.of(one.name, _recorded_at(one)) for one in recordings]
+    return Conversation(model, model.encode_audio(heard), engine.settings, named)
+
+
+def _recorded_at(recording: Recording) -> datetime.datetime | None:
+    return None if recording.path is None else read_metadata(recording.path).recorded_at
 
 
 def part_of_recording(

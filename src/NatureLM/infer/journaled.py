@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
@@ -17,6 +18,8 @@ from NatureLM.infer.engine import Engine, Event, Finished, Recording
 from NatureLM.infer.journal import Key, Part
 from NatureLM.infer.sinks import Sink
 
+logger = logging.getLogger("NatureLM.infer")
+
 ToRow = Callable[[Answer], dict[str, Any]]
 
 
@@ -31,6 +34,20 @@ class Observer(Protocol):
 
     def happened(self, index: int, event: Event) -> None:
         """Hear an event of the file ``paths[index]``."""
+
+
+class LoggingObserver:
+    """Hears a run for its messages, which it logs."""
+
+    def say(self, message: str) -> None:
+        """Log a message."""
+        logger.info(message)
+
+    def planned(self, paths: Sequence[Path]) -> None:
+        """Take no notice."""
+
+    def happened(self, index: int, event: Event) -> None:
+        """Take no notice."""
 
 
 @dataclass(frozen=True)

@@ -3,25 +3,23 @@
 from __future__ import annotations
 
 import datetime
-import logging
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
-from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from NatureLM.audio import Channel, read_metadata
+from NatureLM.audio import Channel
 from NatureLM.config import typed_values
 from NatureLM.errors import ConfigError
 from NatureLM.infer.answers import Answer, Failure, recording_text
 from NatureLM.infer.audios import Audio, as_list, recordings_of
 from NatureLM.infer.building import build_engine
-from NatureLM.infer.candidate_lists import Names
-from NatureLM.infer.conversation import Conversation, part_of_recording
-from NatureLM.infer.engine import Engine, Event, Recording
+from NatureLM.infer.candidate_lists import Names, candidate_options
+from NatureLM.infer.conversation import Conversation, begin_conversation
+from NatureLM.infer.engine import Engine, Recording
 from NatureLM.infer.interview import Interview, Stretch, begin_interview
-from NatureLM.infer.journaled import Observer
+from NatureLM.infer.journaled import LoggingObserver, Observer
 from NatureLM.infer.run import RunRequest, Summary, run_inference
 from NatureLM.infer.settings import Configuration, read_configuration, requested
 from NatureLM.infer.streaming import answers_of, recordings_error, stream_answers
@@ -31,8 +29,6 @@ if TYPE_CHECKING:
     import pandas
 
     from NatureLM.models import NatureLM
-
-logger = logging.getLogger("NatureLM.infer")
 
 
 class Pipeline:
@@ -389,7 +385,7 @@ class Pipeline:
             configuration=self.configuration,
         )
         engine = self.engine(window_length_seconds, hop_length_seconds)
-        return run_inference(request, observer or _Logging(), engine)
+        return run_inference(request, observer or LoggingObserver(), engine)
 
     def conversation(
         self,
@@ -425,28 +421,8 @@ class Pipeline:
         self.model.adapter.check_recordings(len(audios))
         unasked = [("",)] * len(audios)  # each question is checked when it comes
         recordings = recordings_of(audios, unasked, input_sample_rate, self.channel)
-        rate, longest = self.model.config.sample_rate, self.model.config.max_window_seconds
-        heard = []
-        for recording in recordings:
-            if recording.path is not None:
-                heard.append(
-                    part_of_recording(
-                        *(recording.path, rate, self.channel, start_seconds, end_seconds, longest),
-                        self.time_expansion,
-                    )
-                )
-                continue
-            # Samples in memory are cut by whoever holds them; longer ones are refused.
-            windows = list(islice(self.engine(longest, longest).windows(recording), 2))
-            if len(windows) > 1 or start_seconds or end_seconds is not None:
-                raise ConfigError(
-                    f"{recording.name}: pass just the samples that the conversation is about, at most "
-                    f"{longest:g} s of them; start_seconds and end_seconds are for files."
-                )
-            heard.append(windows[0].waveform)
-        source = self.candidates
-        named = None if source is None else [source.of(one.name, _recorded_at(one)) for one in recordings]
-        return Conversation(self.model, self.model.encode_audio(heard), self.settings, named)
+        longest = self.model.config.max_window_seconds
+        return begin_conversation(self.engine(longest, longest), recordings, start_seconds, end_seconds)
 
     def interview(
         self,
@@ -506,32 +482,3 @@ class Pipeline:
         for asked in set(queries):
             for query in asked or ("",):
                 self._check_query(query)
-
-
-def candidate_options(names: Names | None, known_names: Names | None, **others: Any) -> dict[str, Any]:
-    """Return the options of the configuration that say what answers are restricted to."""
-    options = {"names": _as_option(names), "known_names": _as_option(known_names)} | others
-    return {f"candidates.{name}": value for name, value in options.items()}
-
-
-def _as_option(names: Names | None) -> str | list[str] | None:
-    if names is None:
-        return None
-    return os.fspath(names) if isinstance(names, (str, os.PathLike)) else list(names)
-
-
-def _recorded_at(recording: Recording) -> datetime.datetime | None:
-    return None if recording.path is None else read_metadata(recording.path).recorded_at
-
-
-class _Logging:
-    """Hears a run for its messages."""
-
-    def say(self, message: str) -> None:
-        logger.info(message)
-
-    def planned(self, paths: Sequence[Path]) -> None:
-        pass
-
-    def happened(self, index: int, event: Event) -> None:
-        pass
