@@ -9,9 +9,8 @@ from __future__ import annotations
 import re
 
 from NatureLM.errors import ConfigError
+from NatureLM.models.audio_tags import AUDIO_TAGS
 from NatureLM.models.label_rules import AnswerKind
-
-_AUDIO_TAGS = re.compile(r"</?Audio>|<AudioHere>")
 
 _LITTLE_WORDS = (
     "a all an and answer any are as at audible be been by can common could d detect detected "
@@ -145,8 +144,9 @@ def asks_for_one(query: str) -> bool:
     >>> asks_for_one("What are the common names for the species in the audio, if any?")
     False
     """
-    if _kind(query) is not None:
-        return _kind(query) == "name"
+    kind = _kind(query)
+    if kind is not None:
+        return kind == "name"
     question = _question(query)
     return _FOCAL.search(question) is not None and not (
         _NOT_ITS_NAMES.search(question) or _YES_OR_NO.match(question)
@@ -190,5 +190,5 @@ def _question(query: str) -> str:
 
 def _words(query: str) -> str:
     return " ".join(
-        _AUDIO_TAGS.sub(" ", query).lower().replace("\N{RIGHT SINGLE QUOTATION MARK}", "'").split()
+        AUDIO_TAGS.sub(" ", query).lower().replace("\N{RIGHT SINGLE QUOTATION MARK}", "'").split()
     )

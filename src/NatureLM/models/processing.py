@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -11,12 +10,8 @@ from transformers import PreTrainedTokenizerBase
 
 from NatureLM.errors import ConfigError
 from NatureLM.models.adapters.base import Mark
+from NatureLM.models.audio_tags import AUDIO_BLOCK, AUDIO_PLACEHOLDER, AUDIO_TAGS
 from NatureLM.models.configuration import NatureLMConfig
-
-AUDIO_PLACEHOLDER = "<AudioHere>"
-AUDIO_BLOCK = f"<Audio>{AUDIO_PLACEHOLDER}</Audio>"
-AUDIO_TAGS = re.compile(f"({AUDIO_BLOCK}|{AUDIO_PLACEHOLDER})")
-"""What a query holds a recording's place by; its case counts."""
 
 AUDIO_KEYS = ("audio", "path", "url")
 """Keys by which a part of a chat message may hold its recording."""
