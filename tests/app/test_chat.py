@@ -13,7 +13,7 @@ pytest.importorskip("gradio")
 from gradio import skip
 
 from NatureLM.app.chat import NOTHING_CHOSEN, Chat
-from NatureLM.app.conversations import ChatState
+from NatureLM.app.conversations import ChatState, Conversation
 from NatureLM.app.prompts import tasks_of
 
 ASSETS = Path(__file__).parents[2] / "assets"
@@ -121,7 +121,8 @@ def test_retry_and_clear(chat: Chat) -> None:
     ask(chat, state, ["rain.ogg"], SPECIES)
     told = list(chat.retry(state, 0, files, None, "", 0.0, None, 0.25))
     assert len(told[-2][1]) == 2
-    _, messages, _, players, _ = chat.clear(state, 1, files, None)
+    (_, messages, _, players, _), last = chat.clear(state, 1, files, None)
+    assert last == NOTHING_NEW
     assert messages == []
     assert "player-span" not in players.replace("player-spans", "")
     assert state.interview is None
@@ -134,7 +135,7 @@ def test_an_answer_that_is_on_its_way_is_dropped_when_the_conversation_is_cleare
     said = next(asking)  # Gradio has it, and is sending it
     assert said[1][-1]["role"] == "assistant"
     cleared: list[Any] = []
-    pressed = threading.Thread(target=lambda: cleared.append(chat.clear(state, 1, files, None)))
+    pressed = threading.Thread(target=lambda: cleared.extend(chat.clear(state, 1, files, None)))
     pressed.start()
     time.sleep(0.2)
     assert cleared == []  # what is being sent goes first
@@ -151,7 +152,14 @@ def test_a_question_that_overtakes_clear_is_not_cleared(chat: Chat) -> None:
     state, files = ChatState(), [str(ASSETS / "great_tit.ogg")]
     ask(chat, state, ["great_tit.ogg"], "How many species are in the audio?")
     assert len(answers(ask(chat, state, ["great_tit.ogg"], SPECIES, number=1))) == 1
-    assert chat.clear(state, 1, files, None) == NOTHING_NEW
+    assert list(chat.clear(state, 1, files, None)) == [NOTHING_NEW]
+
+
+def test_an_answer_that_overtakes_the_emptied_page_stays() -> None:
+    conversation = Conversation(1)
+    assert list(conversation.shown("emptied", at_first=True)) == ["emptied"]
+    assert list(conversation.shown("answer")) == ["answer"]
+    assert list(conversation.shown("emptied", at_first=True)) == []
 
 
 def test_a_double_click_asks_once(chat: Chat) -> None:

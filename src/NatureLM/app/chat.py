@@ -182,12 +182,13 @@ class Chat:
 
     def clear(
         self, state: ChatState, number: int, files: list[str] | None, name: str | None
-    ) -> tuple[Any, ...]:
+    ) -> Generator[tuple[Any, ...], None, None]:
         """Forget the conversation, the next has this number; outputs are those of :meth:`ask`."""
-        if not state.begin_anew(int(number)):
-            return _nothing_new()
-        _, _, players, _ = self.show(state, files, name)
-        return state, [], "", players, gr.DataFrame(value=None)
+        if state.begin_anew(int(number)) and (conversation := state.conversation) is not None:
+            _, _, players, _ = self.show(state, files, name)
+            emptied: tuple[Any, ...] = (state, [], gr.skip(), players, gr.DataFrame(value=None))
+            yield from conversation.shown(emptied, at_first=True)
+        yield _nothing_new()
 
     def answer_again(
         self, state: ChatState, files: list[str] | None, name: str | None, floor: float
@@ -324,7 +325,7 @@ class Chat:
         stop.click(None, None, None, cancels=asking, **private)
         # The page counts first, so that a question asked at once belongs to the new conversation.
         cleared = [clear.click, chat.clear]
-        gr.on(cleared, None, number, number, js="number => number + 1", **private)
+        gr.on(cleared, None, number, [number, question], js="number => [number + 1, '']", **private)
         gr.on(cleared, house.said(self.clear), [state, number, files, which], outputs, **private)
         floor.release(
             house.said(self.answer_again),

@@ -49,6 +49,7 @@ class Conversation:
         self.interview: Interview | None = None
         self.about: About | None = None
         self.is_over = False
+        self._has_shown = False
         self._asked: set[str] = set()
         self._turn = threading.Lock()
         self._sending = threading.Lock()
@@ -71,13 +72,16 @@ class Conversation:
         finally:
             self._asked -= asked
 
-    def shown(self, outputs: Shown) -> Iterator[Shown]:
+    def shown(self, outputs: Shown, *, at_first: bool = False) -> Iterator[Shown]:
         """Yield a handler's outputs, unless the conversation is over.
 
-        Gradio goes on with a generator when it has sent what it yielded; until then :meth:`end` waits.
+        Gradio goes on with a generator when it has sent what it yielded; until then :meth:`end` waits. With
+        ``at_first`` they are yielded only if nothing of the conversation was: a question that is asked at
+        once may be faster than the page of the new conversation, which must not take its answer away.
         """
         with self._sending:
-            if not self.is_over:
+            if not self.is_over and not (at_first and self._has_shown):
+                self._has_shown = True
                 yield outputs
 
     def end(self) -> None:
