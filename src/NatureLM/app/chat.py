@@ -311,6 +311,7 @@ class Chat:
         task.input(lambda prompt: prompt, task, question, **private)
         # A press while another answer ends is not lost; the conversation itself knows a double click.
         how: dict[str, Any] = {"concurrency_id": "model", "trigger_mode": "multiple", **private}
+        numbered: dict[str, Any] = {"js": "(...inputs) => window.conversations.numbered(...inputs)"}
         asking = [
             gr.on(
                 [ask.click, question.submit],
@@ -318,15 +319,23 @@ class Chat:
                 inputs,
                 outputs,
                 show_progress="hidden",
+                **numbered,
                 **how,
             ),
-            retry.click(house.said(self.retry), inputs, outputs, **how),
+            retry.click(house.said(self.retry), inputs, outputs, **numbered, **how),
         ]
         stop.click(None, None, None, cancels=asking, **private)
-        # The page counts first, so that a question asked at once belongs to the new conversation.
         cleared = [clear.click, chat.clear]
-        gr.on(cleared, None, number, [number, question], js="number => [number + 1, '']", **private)
-        gr.on(cleared, house.said(self.clear), [state, number, files, which], outputs, **private)
+        gr.on(cleared, None, None, question, js="() => ''", **private)
+        gr.on(
+            cleared,
+            house.said(self.clear),
+            [state, number, files, which],
+            outputs,
+            js="(...inputs) => window.conversations.begin(...inputs)",
+            trigger_mode="multiple",
+            **private,
+        )
         floor.release(
             house.said(self.answer_again),
             [state, files, which, floor],

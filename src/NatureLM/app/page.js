@@ -80,3 +80,12 @@ new MutationObserver(() => {
     if (audio) audio.currentTime = chosen ? Math.min(from, here) : here;
   });
 })();
+
+// Counts the visitor's conversations where the button is pressed: a number that the server sent, or that
+// another handler wrote, would come too late for a question that is asked at once. Both get a handler's
+// inputs, the state and a place for the number first.
+window.conversations = {
+  number: 0,
+  numbered: (state, _, ...others) => [state, window.conversations.number, ...others],
+  begin: (state, _, ...others) => [state, (window.conversations.number += 1), ...others],
+};
