@@ -37,8 +37,9 @@ from NatureLM.models.naturelm import NatureLM
 from NatureLM.models.processing import NatureLMProcessor
 from NatureLM.models.species import SpeciesTable
 
-PIECES = r"<\|\w+\|>| ?[^\W\d_]{1,4}|[^\w]|\w"
-"""A mark of the prompt; at most four letters of a word with the space before it; any other sign."""
+PIECES = r"<\|\w+\|>|\n\n| ?(?:assistant|audio|Answer)\b| ?[^\W\d_]{1,4}|[^\w]|\w"
+"""A mark of the prompt, or one of its longer words, each one token in Llama's vocabulary too; at most four
+letters of another word with the space before it; any other sign."""
 
 
 def spell_in_pieces(model: NatureLM, labels: list[str]) -> set[int]:

@@ -93,20 +93,21 @@ def read_tree(
     device, dtype = embeds.device, embeds.dtype
     cache = read_prompts(language_model, embeds, mask)
     chunks = _cut(trie)
-    width = max(len(chunk.nodes) for chunk in chunks)
-    ids, depths, visible = (torch.from_numpy(part).to(device) for part in _layout(trie, chunks, width))
+    ids, depths, visible = (torch.from_numpy(part).to(device) for part in _layout(trie, chunks))
     embed_tokens = language_model.get_input_embeddings()
     heard = mask[:, :-1].bool()
     lengths = mask.sum(-1)
-    at_once = max(1, _tokens_at_once(language_model, embeds) // width)
-    pairs = [(prompt, number) for prompt in range(len(embeds)) for number in range(len(chunks))]
+    at_once = max(1, _tokens_at_once(language_model, embeds) // ids.shape[1])
+    # Chunks of one size go together, so that little is filled up.
+    pairs = [(prompt, number) for number in range(len(chunks)) for prompt in range(len(embeds))]
     for start in range(0, len(pairs), at_once):
         part = pairs[start : start + at_once]
         prompts, numbers = torch.tensor(part, device=device).T
-        inputs = embed_tokens(ids[numbers])
+        width = max(len(chunks[number].nodes) for _, number in part)
+        inputs = embed_tokens(ids[numbers, :width])
         # Each chunk begins with the root.
         inputs[:, 0] = embeds[prompts, -1]
-        shown = torch.cat([heard[prompts, None].expand(-1, width, -1), visible[numbers]], dim=-1)
+        shown = torch.cat([heard[prompts, None].expand(-1, width, -1), visible[numbers, :width, :width]], dim=-1)
         hidden = torch.zeros(shown.shape, dtype=dtype, device=device)
         hidden.masked_fill_(~shown, torch.finfo(dtype).min)
         past = DynamicCache()
@@ -116,7 +117,7 @@ def read_tree(
         states = language_model.model(
             inputs_embeds=inputs,
             attention_mask=hidden[:, None],
-            position_ids=lengths[prompts, None] - 1 + depths[numbers],
+            position_ids=lengths[prompts, None] - 1 + depths[numbers, :width],
             use_cache=True,
             **{CACHE_ARGUMENT: past},
         ).last_hidden_state
@@ -127,7 +128,7 @@ def read_tree(
 
 
 def _cut(trie: TokenTrie) -> list[_Chunk]:
-    """Cut a tree into chunks of about equal size."""
+    """Cut a tree into chunks of about equal size, the largest first."""
     chunks = []
     first = ROOT
     while first < len(trie):
@@ -139,11 +140,12 @@ def _cut(trie: TokenTrie) -> list[_Chunk]:
         stop = min(stop, len(trie))
         chunks.append(_Chunk(first, stop, np.concatenate([above, np.arange(first, stop)]).astype(np.int64)))
         first = stop
-    return chunks
+    return sorted(chunks, key=lambda chunk: -len(chunk.nodes))
 
 
-def _layout(trie: TokenTrie, chunks: list[_Chunk], width: int) -> tuple[Integers, Integers, np.ndarray]:
-    """Return the token ids and depths [chunks, width], and what each may see [chunks, width, width]."""
+def _layout(trie: TokenTrie, chunks: list[_Chunk]) -> tuple[Integers, Integers, np.ndarray]:
+    """Return the token ids and depths [chunks, widest], and what each may see [chunks, widest, widest]."""
+    width = len(chunks[0].nodes)
     ids = np.zeros((len(chunks), width), dtype=np.int64)
     depths = np.zeros_like(ids)
     visible = np.zeros((len(chunks), width, width), dtype=bool)
