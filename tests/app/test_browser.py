@@ -23,7 +23,7 @@ ASSETS = REPOSITORY / "assets"
 PICTURES = os.environ.get("NATURELM_SCREENSHOTS")
 """Folder for the documentation's screenshots; without it they are not written."""
 
-LONG = 60_000
+LONG = 120_000
 """Milliseconds: the machine may be busy."""
 
 EXAMPLES = {

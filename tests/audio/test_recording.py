@@ -114,7 +114,7 @@ def test_truncated_file_gives_its_sound_and_names_both_lengths(make_recording):
     assert {block.damage for block in blocks} == {None}
     assert last.decoded_seconds == 12.0
     assert last.damage == (
-        f"{path} is cut off or damaged: 12.0 s of the expected 20.0 s could be decoded and are used; "
+        f"{path} is cut off or damaged: 12.0 s of the expected 20.0 s could be decoded; "
         "replace it by an intact copy to have the rest."
     )
     with pytest.raises(RecordingError, match=r"12\.0 s of the expected 20\.0 s"):

@@ -206,12 +206,14 @@ def test_broken_rows_are_failures_with_their_reasons_and_the_others_are_answered
     folder.mkdir()
     soundfile.write(folder / "quiet.wav", np.zeros(rate, np.float32), rate)
     (folder / "cut.wav").write_bytes(b"RIFF")
+    (folder / "short.wav").write_bytes((folder / "quiet.wav").read_bytes()[: 44 + rate])
     rows = [
         ("cbi", "quiet.wav", "Which species?", "None"),
         ("cbi", "cut.wav", "Which species?", "Great Tit"),
         ("cbi", "quiet.wav", "", "Great Tit"),
         ("cbi", "quiet.wav", "<AudioHere> or <AudioHere>?", "Great Tit"),
         ("esc50", "gone.wav", "Which species?", "rain"),
+        ("esc50", "short.wav", "Which species?", "rain"),
         ("mine", "quiet.wav", "Which species?", "rain"),
     ]
     with (folder / "rows.csv").open("w") as table:
@@ -219,16 +221,17 @@ def test_broken_rows_are_failures_with_their_reasons_and_the_others_are_answered
         table.writelines(",".join(row) + "\n" for row in rows)
     done = run("data")
     assert [(row["id"], row["prediction"]) for row in predictions()] == [("0", "None")]
-    assert done.failed == {"cbi": 3, "esc50": 1}
+    assert done.failed == {"cbi": 3, "esc50": 2}
     assert done.failures_path is not None
     reasons = {row["audio_path"]: row["reason"] for row in predictions(str(done.failures_path))}
     assert "cut.wav is not audio that can be read" in reasons["cbi/1"]
     assert reasons["cbi/2"] == "cbi/2 (row 2): it has no instruction, so there is nothing to ask."
     assert "it cannot be asked: The query holds 2 <AudioHere>" in reasons["cbi/3"]
     assert "gone.wav does not exist" in reasons["esc50/4"]
+    assert reasons["esc50/5"].endswith("to have the rest.")  # a row is heard whole, or not at all
     scores = done.results.scores
     assert scores["cbi"].metrics["Accuracy"] == 1.0
-    assert scores["esc50"].problem == "none of its rows could be answered; 1 failed."
+    assert scores["esc50"].problem == "none of its rows could be answered; 2 failed."
     assert scores["mine"].problem == (
         "'mine' is not a component of BEANS-Zero; the nearest is 'hiceas' (beans info lists all). "
         "Rows passed over: 1."

@@ -201,7 +201,10 @@ def test_damaged_recording_is_status_1_and_stops_only_a_strict_run(
     (folder / "cut.wav").write_bytes(whole[: 44 + 2 * 16000 * 11])
     done = naturelm("infer", "--audio-path", ".", "--query", FOCAL, *arguments)
     assert done.returncode == 1
-    reason = "cut.wav is cut off or damaged: 11.0 s of the expected 12.0 s could be decoded and are used;"
+    reason = (
+        "cut.wav is cut off or damaged: 11.0 s of the expected 12.0 s could be decoded; "
+        "replace it by an intact copy to have the rest. The sound before the damage is used."
+    )
     *_, failed, last = [line for line in done.stderr.splitlines() if not line.startswith("Stopped: ")]
     assert failed.startswith(f"failed: {reason}")
     ending = ".partial" if arguments else ""

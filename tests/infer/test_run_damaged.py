@@ -44,7 +44,7 @@ ROWS_OF_DAMAGED = {
 REASONS = {
     "cut.flac": "cut.flac is cut off or damaged: ",
     "cut.mp3": "cut.mp3 is cut off or damaged: ",
-    "cut.wav": "cut.wav is cut off or damaged: 13.0 s of the expected 25.0 s could be decoded and are used;",
+    "cut.wav": "cut.wav is cut off or damaged: 13.0 s of the expected 25.0 s could be decoded;",
     "empty.wav": "empty.wav is empty (0 bytes); leave it out or replace it by an intact copy.",
     "gone.wav": "gone.wav does not exist; check the path.",
     "header.flac": "header.flac holds no sound (0 samples can be decoded); leave it out",
@@ -53,7 +53,7 @@ REASONS = {
     "inf.wav": "inf.wav is damaged: the sample at 0.000 s is inf, not a number that sound can have. ",
     "locked.wav": "locked.wav cannot be read: permission denied; ask for read access.",
     "loop.wav": "loop.wav cannot be opened: Too many levels of symbolic links; check the path and the disk.",
-    "nan.wav": "nan.wav is damaged: the sample at 12.000 s is nan, not a number that sound can have;",
+    "nan.wav": "nan.wav is damaged: the sample at 12.000 s is nan, not a number that sound can have. ",
     "random.mp3": "random.mp3 is not audio that can be read (Format not recognised;",
     "riff.wav": "riff.wav is not audio that can be read (",
     "text.wav": "text.wav is not audio that can be read (",

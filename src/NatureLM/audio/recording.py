@@ -42,6 +42,9 @@ MOST_SAMPLES_PER_BLOCK = 2**20
 NOTICEABLE_SECONDS = 0.1
 """Shorter losses at the end of a file are not worth a word."""
 
+USED = "The sound before the damage is used."
+"""Said of a damaged recording where that is so."""
+
 ULTRASONIC_SAMPLE_RATE = 96_000
 """Hz; recorders for audible sound stop here, bat detectors start above (192 kHz and up)."""
 
@@ -272,10 +275,9 @@ def finite_part(block: np.ndarray, position: int, sample_rate: float, name: str)
     row, column = np.argwhere(~finite)[0]
     if row:
         yield block[:row]
-    used = "; the sound before it is used" if position + row else ""
     raise RecordingError(
         f"{name} is damaged: the sample at {(position + row) / sample_rate:.3f} s is {block[row, column]}, "
-        f"not a number that sound can have{used}. Export it again, or cut the damaged part away."
+        "not a number that sound can have. Export it again, or cut the damaged part away."
     )
 
 
@@ -323,12 +325,12 @@ def _check_complete(reader: SoundReader, decoded_seconds: float) -> None:
     if expected is not None and expected - decoded_seconds >= NOTICEABLE_SECONDS:
         raise RecordingError(
             f"{name} is cut off or damaged: {decoded_seconds:.1f} s of the expected {expected:.1f} s could "
-            "be decoded and are used; replace it by an intact copy to have the rest."
+            "be decoded; replace it by an intact copy to have the rest."
         )
     if reader.fault is not None:
         raise RecordingError(
-            f"{name} is damaged behind {decoded_seconds:.1f} s ({reader.fault}); the sound before it is "
-            "used. Replace it by an intact copy to have the rest."
+            f"{name} is damaged behind {decoded_seconds:.1f} s ({reader.fault}); replace it by an "
+            "intact copy to have the rest."
         )
 
 

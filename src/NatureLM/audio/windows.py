@@ -18,6 +18,7 @@ import numpy as np
 from NatureLM.audio.decoding import PathLike
 from NatureLM.audio.recording import (
     BLOCK_SECONDS,
+    USED,
     Channel,
     StreamBlock,
     check_sample_rate,
@@ -308,7 +309,7 @@ def _cut(
         index += 1
         start = round(index * grid.hop * rate)
     if damage is not None:
-        raise RecordingError(damage)
+        raise RecordingError(f"{damage} {USED}" if index else damage)
 
 
 class _Kept:

@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from NatureLM.audio import Channel, display_path, read_metadata, stream_blocks
+from NatureLM.audio.recording import USED
 from NatureLM.audio.windows import MIN_NEW_SECONDS
 from NatureLM.errors import ConfigError, RecordingError
 from NatureLM.models.answering import AnswerSettings, Candidates, ModelAnswer, Turn
@@ -188,7 +189,7 @@ def part_of_recording(
         if last is not None and done >= last:
             break
         if block.damage is not None:
-            logger.warning(block.damage)
+            logger.warning("%s %s", block.damage, USED)
     if count < MIN_NEW_SECONDS * sample_rate:
         raise RecordingError(
             f"{display_path(path)} has less than {float(MIN_NEW_SECONDS) / time_expansion:g} s after "

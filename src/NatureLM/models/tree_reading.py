@@ -107,7 +107,8 @@ def read_tree(
         inputs = embed_tokens(ids[numbers, :width])
         # Each chunk begins with the root.
         inputs[:, 0] = embeds[prompts, -1]
-        shown = torch.cat([heard[prompts, None].expand(-1, width, -1), visible[numbers, :width, :width]], dim=-1)
+        before = heard[prompts, None].expand(-1, width, -1)
+        shown = torch.cat([before, visible[numbers, :width, :width]], dim=-1)
         hidden = torch.zeros(shown.shape, dtype=dtype, device=device)
         hidden.masked_fill_(~shown, torch.finfo(dtype).min)
         past = DynamicCache()
