@@ -8,15 +8,20 @@ import pytest
 import torch
 from transformers import PreTrainedTokenizerBase
 
+from NatureLM.models.configuration import NatureLMConfig
+from NatureLM.models.loading import BUNDLED_FOLDER
 from NatureLM.models.slot_rules import (
+    NAMED as AFTER_NAME,
+)
+from NatureLM.models.slot_rules import (
+    START,
     AnswerTokens,
     NamedSlot,
     SlotRules,
     Written,
-    answer_tokens,
     numbers_in,
     read_answer,
-    tokens_after_names,
+    tokens_that_follow,
 )
 from NatureLM.models.species import SpeciesTable
 from NatureLM.models.vocabulary import FIELD_TAGS
@@ -46,11 +51,9 @@ class Rules:
     def __init__(self, tokenizer: PreTrainedTokenizerBase) -> None:
         self.tokenizer = tokenizer
 
-    def follow(
-        self, text: str, named: Sequence[NamedSlot] = NAMED, words: frozenset[int] = frozenset()
-    ) -> set[str]:
+    def follow(self, text: str, named: Sequence[NamedSlot] = NAMED, answers: Sequence[str] = ()) -> set[str]:
         """Return the tokens that may follow a text, given equal scores for all."""
-        rules = SlotRules([named], self.tokenizer, words)
+        rules = SlotRules([named], self.tokenizer, tokens_that_follow(answers, self.tokenizer))
         ids = torch.tensor([self.tokenizer.encode(text, add_special_tokens=False)], dtype=torch.long)
         (scores,) = rules(ids, torch.zeros(1, len(self.tokenizer)))
         allowed = torch.nonzero(scores == 0).flatten().tolist()
@@ -159,29 +162,63 @@ def test_scores_of_what_may_follow_are_kept(tokenizer: PreTrainedTokenizerBase) 
     assert torch.isfinite(held).sum() == 3
 
 
-def test_only_the_words_of_answers_stand_outside_names(
-    rules: Rules, tokenizer: PreTrainedTokenizerBase
-) -> None:
-    words = answer_tokens(["None", "<common><slot_0>, <common><slot_0>."], tokenizer)
-    assert set(tokenizer.convert_ids_to_tokens(sorted(words))) == {"None", ",", "Ġ", "."}
-    assert rules.follow("", NAMED, words) == {"None", ",", "Ġ", ".", "<eos>", *TAGS}
-    assert rules.follow("", [], words) == {"None", ",", "Ġ", ".", "<eos>"}
-    assert rules.follow("<common><slot_0>", [TIT], words) == {"None", "Ġ", ".", "<eos>"}
+ANSWERS = (
+    "None",
+    "<common><slot_0>, <common><slot_1>.",
+    "<common><slot_0> (<family><slot_0>)",
+    "<genus><slot_0>",
+    "12",
+)
 
 
-def test_right_after_a_name_stands_what_stands_there_in_answers(tokenizer: PreTrainedTokenizerBase) -> None:
-    answers = ["<common><slot_0>, <common><slot_1>.", "<common><slot_0> (<family><slot_0>)", "None"]
-    after = tokens_after_names(answers, tokenizer)
-    assert set(tokenizer.convert_ids_to_tokens(sorted(after))) == {",", ".", "Ġ(", ")"}
-    rules = SlotRules([NAMED], tokenizer, answer_tokens(answers, tokenizer), after)
+def test_what_follows_in_the_answers(tokenizer: PreTrainedTokenizerBase) -> None:
+    follow = {
+        before if before < 0 else tokenizer.convert_ids_to_tokens(before): set(
+            tokenizer.convert_ids_to_tokens(sorted(after))
+        )
+        for before, after in tokens_that_follow(ANSWERS, tokenizer).items()
+    }
+    digits = set("0123456789")
+    assert follow.pop(START) == {"None", *TAGS, *digits}
+    assert follow.pop(AFTER_NAME) == {",", ".", "Ġ(", ")", "<eos>"}
+    assert {before: after for before, after in follow.items() if before not in digits} == {
+        "None": {"<eos>"},
+        ",": {"Ġ"},
+        "Ġ": TAGS,
+        ".": {"<eos>"},
+        "Ġ(": TAGS,
+        ")": {"<eos>"},
+    }
+    assert all(follow[digit] == digits | {"<eos>"} for digit in digits)
+    assert tokens_that_follow([], tokenizer) == {}
 
-    def follow(text: str) -> set[str]:
-        ids = tokenizer.encode(text, add_special_tokens=False)
-        return set(tokenizer.convert_ids_to_tokens(rules.next_tokens(ids, NAMED)))
 
-    assert follow("<common><slot_0>") == {",", ".", "Ġ(", "<eos>"}
-    assert ")" in follow("<common><slot_0> (<family><slot_0>")
-    assert ")" not in follow("<common><slot_0> (<family><slot_0>)")
+def test_an_answer_goes_on_as_the_answers_do(rules: Rules) -> None:
+    assert rules.follow("", answers=ANSWERS) == {"None", *"0123456789", *TAGS}
+    assert rules.follow("", [], ANSWERS) == {"None", *"0123456789"}
+    assert rules.follow("None", answers=ANSWERS) == {"<eos>"}
+    assert rules.follow("<common><slot_0>,", answers=ANSWERS) == {"Ġ"}
+    assert rules.follow("<common><slot_0>", [TIT], ANSWERS) == {".", "Ġ(", "<eos>"}
+    # Nothing of the answers, or nothing that the other rules leave: the answer ends.
+    assert rules.follow("Both", answers=ANSWERS) == {"<eos>"}
+    assert rules.follow("<common><slot_0> (", [ENGINE], ANSWERS) == {"<eos>"}
+
+
+def test_no_answer_goes_on_as_another(tokenizer: PreTrainedTokenizerBase) -> None:
+    answers = NatureLMConfig.from_pretrained(BUNDLED_FOLDER).adapter["answers"]
+    rules = SlotRules([NAMED], tokenizer, tokens_that_follow(answers, tokenizer))
+    welcome = [*tokenizer.encode("You are welcome.", add_special_tokens=False), tokenizer.eos_token_id]
+    assert welcome[0] in rules.next_tokens([], NAMED)
+    for place in range(1, len(welcome) - 1):
+        assert rules.next_tokens(welcome[:place], NAMED) == [welcome[place]]
+    tags = set(AnswerTokens.of(tokenizer).tags)
+    assert set(rules.next_tokens(tokenizer.encode("2: ", add_special_tokens=False), NAMED)) == tags
+
+
+def test_right_after_a_name_stands_what_stands_there_in_answers(rules: Rules) -> None:
+    assert rules.follow("<common><slot_0>", answers=ANSWERS) == {",", ".", "Ġ(", "<eos>"}
+    assert ")" in rules.follow("<common><slot_0> (<family><slot_0>", answers=ANSWERS)
+    assert ")" not in rules.follow("<common><slot_0> (<family><slot_0>)", answers=ANSWERS)
 
 
 def test_a_list_ends_at_the_number_that_the_question_names(tokenizer: PreTrainedTokenizerBase) -> None:
@@ -202,15 +239,6 @@ def test_a_caption_enumerates_all_animals_of_its_recording(rules: Rules) -> None
     both = [TIT, SECOND_TIT, MALLARD]
     assert "." in rules.follow(start, both)
     assert rules.follow("A recording of <common><slot_16>", both) == {"Ġand"}
-
-
-def test_answer_tokens_hold_no_special_tokens(tokenizer: PreTrainedTokenizerBase) -> None:
-    assert answer_tokens([], tokenizer) == frozenset()
-    assert answer_tokens(["<common><slot_0><eos>"], tokenizer) == frozenset()
-    assert answer_tokens(["Yes", "No", "Yes"], tokenizer) == {
-        tokenizer.convert_tokens_to_ids("Yes"),
-        tokenizer.convert_tokens_to_ids("No"),
-    }
 
 
 @pytest.mark.parametrize("beams", [1, 3])

@@ -9,7 +9,7 @@ from transformers import PreTrainedTokenizerBase
 
 from NatureLM.models.adapters.species_tokens import SpeciesTokensAdapter
 from NatureLM.models.answering import AnswerSettings
-from NatureLM.models.slot_rules import answer_tokens
+from NatureLM.models.slot_rules import NAMED, START, AnswerTokens, tokens_that_follow
 from NatureLM.models.species import SpeciesTable
 from NatureLM.training.answers import (
     NONE,
@@ -299,10 +299,14 @@ def test_shown_are_the_classes_of_each_recording_in_their_slots(
 
 
 def test_decoding_may_write_every_answer(tokenizer: PreTrainedTokenizerBase) -> None:
-    words = answer_tokens(answer_forms(), tokenizer)
-    special = set(tokenizer.all_special_ids)
+    follow = tokens_that_follow(answer_forms(), tokenizer)
+    slots = AnswerTokens.of(tokenizer).slots
     answers = [text for _, *texts in ONE_RECORDING for text in texts]
-    answers += [text for _, text in TWO_RECORDINGS] + [*PLACES, "None, None", "28"]
+    answers += [text for _, text in TWO_RECORDINGS] + [*PLACES, "28", "17: <common><slot_0>"]
     for text in answers:
-        needed = set(tokenizer.encode(text, add_special_tokens=False)) - special
-        assert needed <= words, text
+        before = START
+        for token in (*tokenizer.encode(text, add_special_tokens=False), tokenizer.eos_token_id):
+            if token not in slots:
+                assert token in follow[before], (text, tokenizer.decode([token]))
+            # After a tag only slots come, which other rules see to.
+            before = NAMED if token in slots else token

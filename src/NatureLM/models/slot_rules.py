@@ -7,11 +7,11 @@ language model would rather write:
 - after a tag, only the slot of a class that reaches the floor and has such a name, none twice, and in order
   of evidence; after ``A (``, or ``A`` and a space, the slot of the same class;
 - a tag, or a comma or "and" or "with", only where something is left to be named, and no name right after
-  another; right after a name, only what follows a name in the answers that the model's config lists, and a
-  bracket closes only where one is open;
+  another; a bracket closes only where one is open;
+- after each word, and after a name, only what follows there in the answers that the model's config lists, so
+  that no answer breaks off in mid-sentence or goes on as another;
 - a list that names the strongest and the next ones in order names all, unless the question says how many;
-- a caption enumerates all animals of its recording: commas, and "and" before the last;
-- elsewhere only the words of those answers.
+- a caption enumerates all animals of its recording: commas, and "and" before the last.
 
 So a name is never invented, garbled or paired with another's. Two species of a list may share a genus,
 family, order or kind; whoever writes the names out leaves the second out.
@@ -20,9 +20,9 @@ family, order or kind; whoever writes the names out leaves the second out.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import pairwise
+from types import MappingProxyType
 
 import torch
 from transformers import LogitsProcessor, PreTrainedTokenizerBase
@@ -38,6 +38,9 @@ PLAIN_LIST = 2
 """Names in order of evidence after which a list is taken for one of all species."""
 
 CAPTION_START = "A recording of"
+
+START, NAMED = -1, -2
+"""Where an answer begins, and where a name has just been given, in place of the token before."""
 
 NUMBERS = {
     "two": 2,
@@ -150,21 +153,30 @@ def read_answer(ids: Sequence[int], tokens: AnswerTokens) -> Written:
     return written
 
 
-def answer_tokens(answers: Sequence[str], tokenizer: PreTrainedTokenizerBase) -> frozenset[int]:
-    """Return the tokens that stand outside names in the answers given as examples."""
-    special = set(tokenizer.all_special_ids)
-    ids = {token for text in answers for token in tokenizer.encode(text, add_special_tokens=False)}
-    return frozenset(ids - special)
+def tokens_that_follow(
+    answers: Sequence[str], tokenizer: PreTrainedTokenizerBase
+) -> dict[int, frozenset[int]]:
+    """Return which tokens come next in the answers given as examples.
 
-
-def tokens_after_names(answers: Sequence[str], tokenizer: PreTrainedTokenizerBase) -> frozenset[int]:
-    """Return the tokens that stand right after a name in the answers given as examples."""
-    slots = set(AnswerTokens.of(tokenizer).slots)
-    found: set[int] = set()
+    Returns
+    -------
+    dict of int to frozenset of int
+        For each token outside names, for ``START`` and for ``NAMED`` (after a name), the tokens that follow
+        it somewhere, the end of an answer included. What follows one digit may follow any, and where there
+        is a digit or a tag, any may stand.
+    """
+    tokens = AnswerTokens.of(tokenizer)
+    digits = {tokenizer.convert_tokens_to_ids(digit) for digit in "0123456789"}
+    alike = {token: group for group in (digits, set(tokens.tags)) for token in group}
+    found: dict[int, set[int]] = {}
     for text in answers:
-        ids = tokenizer.encode(text, add_special_tokens=False)
-        found |= {after for name, after in pairwise(ids) if name in slots}
-    return frozenset(found)
+        before = START
+        for token in (*tokenizer.encode(text, add_special_tokens=False), int(tokenizer.eos_token_id)):
+            if token not in tokens.slots:
+                for one in digits if before in digits else (before,):
+                    found.setdefault(one, set()).update(alike.get(token, {token}))
+            before = NAMED if token in tokens.slots else token
+    return {before: frozenset(after) for before, after in found.items() if before not in tokens.tags}
 
 
 def numbers_in(question: str) -> frozenset[int]:
@@ -181,8 +193,8 @@ class SlotRules(LogitsProcessor):
     rows : sequence of sequences of NamedSlot
         The classes that may be named, in slot order, one list per row of the batch (beams share it).
     tokenizer : PreTrainedTokenizerBase
-    words, after_names : frozenset of int
-        The tokens that may stand outside names, and those right after one; empty leaves them free.
+    following : mapping of int to frozenset of int
+        As :func:`tokens_that_follow` returns it; empty leaves words free.
     numbers : sequence of frozenset of int, optional
         The numbers that the question of each row names.
     """
@@ -191,17 +203,20 @@ class SlotRules(LogitsProcessor):
         self,
         rows: Sequence[Sequence[NamedSlot]],
         tokenizer: PreTrainedTokenizerBase,
-        words: frozenset[int] = frozenset(),
-        after_names: frozenset[int] = frozenset(),
+        following: Mapping[int, frozenset[int]] = MappingProxyType({}),
         numbers: Sequence[frozenset[int]] = (),
     ) -> None:
         self.rows = rows
         self.numbers = numbers or [frozenset()] * len(rows)
         self.tokens = AnswerTokens.of(tokenizer)
         self.slot_ids = {number: token for token, number in self.tokens.slots.items()}
-        free = words or frozenset(range(len(tokenizer))) - set(tokenizer.all_special_ids)
-        self.outside = sorted(free | set(self.tokens.tags) | {int(tokenizer.eos_token_id)})
-        self.stops = {int(tokenizer.eos_token_id), *tokenizer.encode(".", add_special_tokens=False)}
+        self.following = following
+        self.end = int(tokenizer.eos_token_id)
+        words = frozenset().union(*following.values()) or (
+            frozenset(range(len(tokenizer))) - set(tokenizer.all_special_ids)
+        )
+        self.outside = sorted(words | set(self.tokens.tags) | {self.end})
+        self.stops = {self.end, *tokenizer.encode(".", add_special_tokens=False)}
         self.same_class = {
             tuple(tokenizer.encode(text, add_special_tokens=False)) for text in SAME_CLASS_SEPARATORS
         }
@@ -215,8 +230,6 @@ class SlotRules(LogitsProcessor):
         self.caption = tuple(tokenizer.encode(CAPTION_START, add_special_tokens=False))
         self.openers = {token for token, text in written.items() if "(" in text}
         self.closers = {token for token, text in written.items() if ")" in text}
-        ends = after_names | {int(tokenizer.eos_token_id)}
-        self.not_after_names = set(self.outside) - ends if after_names else set(self.tokens.tags)
 
     def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
         """Return the scores [rows, vocabulary] with what may not follow set to minus infinity."""
@@ -238,8 +251,9 @@ class SlotRules(LogitsProcessor):
         blocked = {
             tag for tag, form in self.tokens.tags.items() if not self._next_slots(written, form, named)
         }
-        if written.given and not written.between:
-            blocked = set(self.not_after_names)
+        named_last = bool(written.given) and not written.between
+        if named_last:
+            blocked = set(self.tokens.tags)
         if sum(token in self.openers for token in ids) <= sum(token in self.closers for token in ids):
             blocked |= self.closers
         if written.given and not any(
@@ -250,7 +264,10 @@ class SlotRules(LogitsProcessor):
             blocked = blocked | self.stops
         if tuple(ids[: len(self.caption)]) == self.caption:
             blocked = blocked | self._not_in_caption(written, named)
-        return [token for token in self.outside if token not in blocked]
+        if self.following:
+            last = NAMED if named_last else ids[-1] if ids else START
+            blocked = blocked | (set(self.outside) - self.following.get(last, frozenset()))
+        return [token for token in self.outside if token not in blocked] or [self.end]
 
     def _not_in_caption(self, written: Written, named: Sequence[NamedSlot]) -> set[int]:
         """Return what may not follow an animal of a caption, by how many of its recording are left."""

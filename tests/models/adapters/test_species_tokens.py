@@ -371,9 +371,9 @@ def test_decoding_is_held_to_the_slots_of_each_row(
         set(adapter.tokenizer.convert_ids_to_tokens(torch.nonzero(row == 0).flatten().tolist()))
         for row in scores
     )
-    words = {"None", ",", "Ġ", ".", "<eos>"}
-    assert second == words
-    assert first == words | {"<common>", "<scientific>", "<genus>", "<family>", "<order>", "<kind>"}
+    # What its answers begin with; a tag only where something is heard.
+    assert second == {"None"}
+    assert first == {"None", "<common>", "<scientific>", "<genus>", "<family>", "<order>", "<kind>"}
 
 
 @pytest.mark.parametrize(

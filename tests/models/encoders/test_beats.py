@@ -98,9 +98,9 @@ def test_published_padding_mask(golden: Arrays) -> None:
 
 def test_recorded_stages(parity: Path, recorded: tuple[Path, Beats]) -> None:
     folder, beats = recorded
-    waves = torch.from_numpy(np.load(parity / "inputs.npz")["raw_wav"])
-    found = stages(beats, beats_filter_bank(waves[:2]))
     expected = load_file(folder / "golden_a.safetensors")
+    # Of the recorded filter bank: ours rounds otherwise on some processors, which test_fbank.py measures.
+    found = stages(beats, expected["fbank"])
     checked = [name for name in found if name in expected]
     assert {"beats_out", "beats_predictor_probs"} <= set(checked)
     for name in checked:

@@ -25,8 +25,8 @@ from NatureLM.models.encoders.fbank import (
 
 FRAMES = slice(0, 298, 12)  # as make_published_golden.py stores them
 
-# Both are met to the last bit where the recordings were made; other machines' FFTs round otherwise.
 FLOAT32, FLOAT64 = 1e-5, 1e-6
+"""Both are met to the last bit on an Intel processor, where the recordings were made."""
 
 CLIPS = (
     "484366__spacejoe__bird-3",
@@ -42,9 +42,22 @@ def assert_close(found: torch.Tensor, expected: torch.Tensor, tolerance: float) 
     torch.testing.assert_close(found, expected, atol=tolerance, rtol=0)
 
 
+def assert_same_but_for_rounding(wave: torch.Tensor, expected: torch.Tensor, frames: slice) -> None:
+    """Compare numbers in float32: the Fourier transform of other processors rounds otherwise.
+
+    Both are then about as far from float64: twice in the mean, and four times at most, how far the recorded
+    numbers are.
+    """
+    found, exact = (beats_filter_bank(given).float()[:, frames] for given in (wave, wave.double()))
+    apart, rounding = (found - expected).abs(), (exact - expected).abs()
+    if apart.max() > FLOAT32:
+        assert apart.mean() <= 2 * rounding.mean()
+        assert apart.max() <= 4 * rounding.max()
+
+
 def test_published_numbers(golden: dict[str, torch.Tensor]) -> None:
     wave = golden["wave"]
-    assert_close(beats_filter_bank(wave)[:, FRAMES], golden["fbank"], FLOAT32)
+    assert_same_but_for_rounding(wave, golden["fbank"], FRAMES)
     in_float64 = beats_filter_bank(wave.double())
     assert in_float64.dtype == torch.float64
     assert_close(in_float64.float()[:, FRAMES], golden["fbank_from_float64_wav"], FLOAT64)
@@ -54,12 +67,13 @@ def test_published_numbers_of_whole_recordings(parity: Path) -> None:
     waves = torch.from_numpy(np.load(parity / "inputs.npz")["raw_wav"])
     small = parity / "small"
     expected = load_file(small / "golden_a.safetensors")
-    assert_close(beats_filter_bank(waves[:2]), expected["fbank"], FLOAT32)
+    assert_same_but_for_rounding(waves[:2], expected["fbank"], slice(None))
     in_float64 = beats_filter_bank(waves[:2].double()).float()
     assert_close(in_float64, expected["fbank_from_float64_wav"], FLOAT64)
     for row, samples in enumerate((160_000, 120_000, 64_000)):
         waves[row, samples:] = 0.0
-    assert_close(beats_filter_bank(waves), load_file(small / "golden_b.safetensors")["fbank"], FLOAT32)
+    expected = load_file(small / "golden_b.safetensors")
+    assert_same_but_for_rounding(waves, expected["fbank"], slice(None))
 
 
 @pytest.mark.parametrize("clip", CLIPS)
@@ -68,7 +82,7 @@ def test_published_numbers_of_clips(parity: Path, clip: str) -> None:
         arrays = {name: torch.from_numpy(stored[name])[None] for name in stored}
     assert_close(beats_filter_bank(arrays["wav"].double()).float(), arrays["fbank"], FLOAT64)
     if "fbank_float32_arithmetic" in arrays:
-        assert_close(beats_filter_bank(arrays["wav"]), arrays["fbank_float32_arithmetic"], FLOAT32)
+        assert_same_but_for_rounding(arrays["wav"], arrays["fbank_float32_arithmetic"], slice(None))
 
 
 def test_a_batch_is_its_waveforms(golden: dict[str, torch.Tensor]) -> None:

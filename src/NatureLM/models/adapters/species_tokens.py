@@ -26,10 +26,9 @@ from NatureLM.models.slot_rules import (
     AnswerTokens,
     NamedSlot,
     SlotRules,
-    answer_tokens,
     numbers_in,
     read_answer,
-    tokens_after_names,
+    tokens_that_follow,
 )
 from NatureLM.models.species import SpeciesTable
 from NatureLM.models.species_evidence import (
@@ -113,7 +112,8 @@ class SpeciesTokensAdapter(Adapter):
     hidden_size : int
         Width of the language model.
     answers : sequence of str
-        Answers that hold every word which may be written outside names; none leaves words free.
+        Answers that hold every pair of words which may follow each other outside names; none leaves words
+        free.
     """
 
     mark_columns = MARK_COLUMNS
@@ -145,8 +145,7 @@ class SpeciesTokensAdapter(Adapter):
         self.finder = ConceptFinder(table)
         self.candidates = CandidateFinder(table)
         self._tokens = AnswerTokens.of(tokenizer)
-        self._words = answer_tokens(self.answers, tokenizer)
-        self._after_names = tokens_after_names(self.answers, tokenizer)
+        self._following = tokens_that_follow(self.answers, tokenizer)
         self._first_slot = int(tokenizer.convert_tokens_to_ids(SLOTS[0]))
 
     def check(self, settings: AnswerSettings) -> None:
@@ -344,7 +343,7 @@ class SpeciesTokensAdapter(Adapter):
         """Hold names to those of the classes that reach the floor."""
         rows = [self.named_slots(context) for context in contexts]
         numbers = [context.content.numbers for context in contexts]
-        return LogitsProcessorList([SlotRules(rows, self.tokenizer, self._words, self._after_names, numbers)])
+        return LogitsProcessorList([SlotRules(rows, self.tokenizer, self._following, numbers)])
 
     def text(self, context: PromptContext, token_ids: Sequence[int]) -> str:
         """Return an answer with the names that it points at."""

@@ -115,7 +115,8 @@ def povey_window(like: torch.Tensor) -> torch.Tensor:
 def mel_filters() -> npt.NDArray[np.float32]:
     """Return the triangular filters, float32 [257, 128]: weights of the FFT's frequencies in each mel bin.
 
-    Computed in float32 whatever they are applied to, as torchaudio does.
+    Computed in float32 whatever they are applied to, as torchaudio does; but for the logarithm, whose last
+    bit depends on the processor in float32.
     """
     with torch.inference_mode(False):
         lowest, highest = (
@@ -126,7 +127,7 @@ def mel_filters() -> npt.NDArray[np.float32]:
         left, centre, right = (lowest + (place + shift) * step for shift in (0.0, 1.0, 2.0))
         # The highest frequency of the FFT lies in no filter.
         frequencies = SAMPLE_RATE / FFT_SAMPLES * torch.arange(FFT_SAMPLES // 2, device="cpu")
-        mels = (MEL_SCALE * (1.0 + frequencies / MEL_CORNER).log())[:, None]
+        mels = MEL_SCALE * (1.0 + frequencies / MEL_CORNER).double().log().float()[:, None]
         rising = (mels - left) / (centre - left)
         falling = (right - mels) / (right - centre)
         filters = torch.minimum(rising, falling).clamp(min=0.0)
