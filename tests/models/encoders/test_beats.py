@@ -100,7 +100,7 @@ def test_recorded_stages(parity: Path, recorded: tuple[Path, Beats]) -> None:
     folder, beats = recorded
     expected = load_file(folder / "golden_a.safetensors")
     # Of the recorded filter bank: ours rounds otherwise on some processors, which test_fbank.py measures.
-    found = stages(beats, expected["fbank"])
+    found = stages(beats, load_file(parity / "small" / "golden_a.safetensors")["fbank"])
     checked = [name for name in found if name in expected]
     assert {"beats_out", "beats_predictor_probs"} <= set(checked)
     for name in checked:
