@@ -119,6 +119,16 @@ class CandidatesConfig(Section):
     date: datetime.date | None = None
     range_threshold: float = Field(default=0.03, ge=0.0, le=1.0)
 
+    @field_validator("date", mode="before")
+    @classmethod
+    def _check_date(cls, value: Any) -> Any:
+        if value is None or isinstance(value, datetime.date):
+            return value
+        try:
+            return datetime.datetime.strptime(str(value), "%Y-%m-%d").date()
+        except ValueError:
+            raise ValueError(f"date {value}: expected a day as YYYY-MM-DD, such as 2024-05-17.") from None
+
     @field_validator("week")
     @classmethod
     def _check_week(cls, value: int | None) -> int | None:

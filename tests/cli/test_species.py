@@ -73,7 +73,7 @@ def test_list_comes_back_as_candidates(capsys: pytest.CaptureFixture[str], tmp_p
         (["--latitude", "3"], "go together; give both"),
         ([*HERE, "--week", "3", "--date", "2024-05-17"], "--week and --date exclude each other"),
         ([*HERE, "--week", "0"], "week 0: expected 1 to 48, four a month, or -1 for the whole year."),
-        ([*HERE, "--date", "2024-02-30"], "date: input should be a valid date"),
+        ([*HERE, "--date", "2024-02-30"], "date 2024-02-30: expected a day as YYYY-MM-DD"),
         ([*HERE, "--format", "xls"], "'xls' is not one of"),
     ],
 )

@@ -46,6 +46,17 @@ def test_answers_and_tables_have_the_probability(
         (path,) = write_tables([answer], output=tmp_path / f"{long}.parquet", long=long)
         row = pandas.read_parquet(path).iloc[0]
         assert (row if long else row.detections[0])["probability"] == found["probability"]
+    (raven, combined, kaleidoscope) = write_tables(
+        [answer], "raven,raven-combined,kaleidoscope", tmp_path / "annotations"
+    )
+    (single,) = raven.iterdir()
+    for table, column, separator in (
+        (single, "Probability", "\t"),
+        (combined, "Probability", "\t"),
+        (kaleidoscope, "PROBABILITY", ","),
+    ):
+        head, line = (text.split(separator) for text in table.read_text().splitlines())
+        assert (head[-1], float(line[-1])) == (column, found["probability"])
 
 
 def test_without_a_calibration_nothing_is_added(model: NatureLM) -> None:

@@ -40,6 +40,7 @@ def test_text_has_commas_between_and_sequences_are_as_they_are() -> None:
         ("latin.txt", r"latin\.txt: cannot be read as a list of names \(it is not UTF-8 text\)"),
         ("none.txt", r"--candidates none\.txt: no such file; name a text file with a name a line\."),
         ("lists/none", r"--candidates lists/none: no such file"),
+        ("lists/", r"--candidates lists/: it is a folder; name a text file with a name a line\."),
         (Path("none"), r"--candidates none: no such file"),
         (" , ", r"--candidates ' , ': holds no name"),
         ([], r"candidates: holds no name"),
@@ -47,6 +48,7 @@ def test_text_has_commas_between_and_sequences_are_as_they_are() -> None:
     ],
 )
 def test_what_is_no_list_is_said(names: str, message: str) -> None:
+    Path("lists").mkdir()
     Path("empty.txt").write_text("# nothing yet\n\n")
     Path("latin.txt").write_bytes("Rüppell's Starling".encode("latin-1"))
     with pytest.raises(ConfigError, match=f"^{message}"):

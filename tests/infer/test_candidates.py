@@ -126,6 +126,8 @@ def test_unknown_names(model: NatureLM, caplog: pytest.LogCaptureFixture) -> Non
     assert "'Grate Tit' (nearest: Great Tit)" in caplog.text and "and 2 more" in caplog.text
     with pytest.raises(ConfigError, match=r"knows none of the names: 'Grate Tit' \(nearest: Great Tit\)\."):
         candidate_source(CandidatesConfig(ignore_unknown=True), names[:1], model)
+    with pytest.raises(ConfigError, match=r"\(in a file each line is one name\); correct the list"):
+        candidate_source(CandidatesConfig(), ("Great Tit, Coal Tit",), model)
 
 
 def test_a_place_is_for_models_with_birdnets_classes() -> None:
@@ -145,6 +147,8 @@ def test_a_place_is_for_models_with_birdnets_classes() -> None:
         ({"week": 3}, "--week and --date need a place"),
         ({"date": date(2024, 5, 17)}, "--week and --date need a place"),
         ({**ITHACA, "week": 3, "date": date(2024, 5, 17)}, "--week and --date exclude each other"),
+        ({"range_threshold": 0.5}, "--range-threshold needs a place; give --latitude and --longitude too"),
+        ({"ignore_unknown": True}, "--ignore-unknown is for a list of candidates; give --candidates"),
         ({"top_k": 3}, "--top-k is for the scores of candidates"),
         ({"names": " "}, "holds no name"),
         ({"known_names": ","}, "--known-names ',': holds no name"),
@@ -167,3 +171,7 @@ def test_weeks_and_dates() -> None:
     for week in (0, 49, -2):
         with pytest.raises(ValueError, match="expected 1 to 48, four a month, or -1 for the whole year"):
             CandidatesConfig(week=week)
+    assert CandidatesConfig(date="2024-05-17").date == date(2024, 5, 17)  # type: ignore[arg-type]
+    for day in ("0", "20240517", "foo", "2024-13-01", 0):
+        with pytest.raises(ValueError, match=f"date {day}: expected a day as YYYY-MM-DD, such as 2024-05-17"):
+            CandidatesConfig(date=day)  # type: ignore[arg-type]

@@ -140,7 +140,10 @@ def _evidence(answer: Answer) -> str:
     if answer.confidence is None:
         return "silent"
     scored = [
-        f"{found.common_name} {found.score:.2f}" for found in answer.detections if found.score is not None
+        f"{found.common_name} {found.score:.2f}"
+        + ("" if found.probability is None else f" (probability {found.probability:.2f})")
+        for found in answer.detections
+        if found.score is not None
     ]
     evidence = f"; evidence: {', '.join(scored)}" if scored else ""
     if answer.withheld is not None:

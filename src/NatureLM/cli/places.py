@@ -14,7 +14,7 @@ Latitude = Annotated[
         metavar="DEGREES",
         min=-90.0,
         max=90.0,
-        help="With --longitude: answers name only birds that are expected there (bundled model only).",
+        help="With --longitude: only birds that are expected there are named (bundled model only).",
     ),
 ]
 Longitude = Annotated[
@@ -27,7 +27,8 @@ Week = Annotated[
         metavar="1-48",
         min=-1,
         max=48,
-        help="Week of the year, four a month; -1 for the whole year.  [default: each recording's own date]",
+        help="Week of the year, four a month; -1 for the whole year.  "
+        "[default: each recording's own date; without recordings the whole year]",
     ),
 ]
 Date = Annotated[

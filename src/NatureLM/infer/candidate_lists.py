@@ -38,7 +38,8 @@ def read_names(names: Names, option: str = "--candidates") -> tuple[str, ...]:
         path = Path(names)
         if not _is_file(path):
             if isinstance(names, os.PathLike) or _LOOKS_LIKE_A_FILE.search(names):
-                raise ConfigError(f"{option} {names}: no such file; name a text file with a name a line.")
+                wrong = "it is a folder" if path.is_dir() else "no such file"
+                raise ConfigError(f"{option} {names}: {wrong}; name a text file with a name a line.")
             return _each_once(names.split(","), f"{option} {names!r}")
         return _each_once(_lines(path), str(path))
     return _each_once(names, option.strip("-"))

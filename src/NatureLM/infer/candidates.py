@@ -157,6 +157,10 @@ def read_candidates(config: CandidatesConfig) -> tuple[str, ...] | None:
         raise ConfigError("--week and --date need a place; give --latitude and --longitude too.")
     if config.week is not None and config.date is not None:
         raise ConfigError("--week and --date exclude each other; leave one out.")
+    if config.range_threshold != CandidatesConfig.model_fields["range_threshold"].default and not placed:
+        raise ConfigError("--range-threshold needs a place; give --latitude and --longitude too.")
+    if config.ignore_unknown and config.names is None:
+        raise ConfigError("--ignore-unknown is for a list of candidates; give --candidates, or leave it out.")
     if config.top_k is not None and not placed and config.names is None:
         raise ConfigError("--top-k is for the scores of candidates; give --candidates, or a place.")
     if config.normalise_length and config.names is None:
@@ -237,6 +241,8 @@ def _known(names: tuple[str, ...], model: NatureLM, ignore_unknown: bool) -> tup
     shown = [f"{name!r} (nearest: {nearest})" for name, nearest in list(unknown.items())[:UNKNOWN_SHOWN]]
     more = f" and {len(unknown) - len(shown)} more" if len(unknown) > len(shown) else ""
     listed = ", ".join(shown) + more
+    if any("," in name for name in unknown):
+        listed += " (in a file each line is one name)"
     if not ignore_unknown:
         raise ConfigError(
             f"--candidates: {model.config.name} does not know {listed}; correct the list, or leave unknown "

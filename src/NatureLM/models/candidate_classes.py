@@ -53,8 +53,11 @@ class CandidateFinder:
         self._kept: dict[Candidates, CandidateClasses] = {}
 
     def unknown(self, labels: Sequence[str]) -> dict[str, str]:
-        """Return which labels mean no class, each with the nearest name that does."""
-        unknown = (label for label in labels if self.lookup.find(label) is None)
+        """Return which labels mean no class, each with the nearest name that does.
+
+        ``None`` is no class, and known: it has a score wherever it may be the answer.
+        """
+        unknown = (label for label in labels if label != NOTHING_HEARD and self.lookup.find(label) is None)
         return {label: self.lookup.nearest(label).common_name for label in unknown}
 
     def classes(self, candidates: Candidates) -> CandidateClasses:

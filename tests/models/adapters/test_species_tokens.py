@@ -424,8 +424,8 @@ def test_detections_are_the_animals_that_an_answer_names(
 ) -> None:
     first = make_window(Great_Tit=3.0, Spring_Peeper=1.0, Engine_noise=5.0)
     described = context(adapter, [first, make_window(Mallard=0.0)], "which are they?")
-    great_tit = Detection("Great Tit", "Parus major", 0.9526)
-    peeper = Detection("Spring Peeper", "Pseudacris crucifer", 0.7311)
+    great_tit = Detection("Great Tit", "Parus major", pytest.approx(0.952574, abs=1e-6))
+    peeper = Detection("Spring Peeper", "Pseudacris crucifer", pytest.approx(0.731059, abs=1e-6))
     mallard = Detection("Mallard", "Anas platyrhynchos", 0.5)
     for answer, expected in (
         ("<common><slot_0> (<scientific><slot_0>), <scientific><slot_1>", [great_tit, peeper]),

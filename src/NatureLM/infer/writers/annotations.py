@@ -14,6 +14,9 @@ RAVEN_COLUMNS = (
     *("Selection", "View", "Channel", "Begin Time (s)", "End Time (s)", "Low Freq (Hz)", "High Freq (Hz)"),
     *("Common Name", "Scientific Name", "Confidence", "File Offset (s)", "Begin Path"),
 )
+PROBABILITY_COLUMN = "Probability"
+"""At the end of Raven tables, where a calibration was given."""
+
 RAVEN_ENDING = ".NatureLM.selections.txt"
 KALEIDOSCOPE_COLUMNS = (
     *("INDIR", "FOLDER", "IN FILE", "OFFSET", "DURATION", "TOP1MATCH"),
@@ -28,11 +31,14 @@ class RavenCombinedWriter:
     ----------
     path : path
         File to be created.
+    calibrated : bool
+        Whether detections have a probability, which has a column then.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, calibrated: bool = False) -> None:
         self._file = _create(path)
-        self._file.write(_tabbed(*RAVEN_COLUMNS))
+        self._file.write(_raven_header(calibrated))
+        self._calibrated = calibrated
         self._selection = 0
         self._offset = 0.0
         self._recording: str | None = None
@@ -49,7 +55,8 @@ class RavenCombinedWriter:
         self._heard_until = max(self._heard_until, row["end_seconds"])
         if row["label"] is not None:
             self._selection += 1
-            self._file.write(_selection(row, self._selection, self._offset, header.path, header.nyquist_hz))
+            place = (self._selection, self._offset, header.path, header.nyquist_hz)
+            self._file.write(_selection(row, *place, self._calibrated))
 
     def close(self) -> None:
         """Finish the file."""
@@ -117,14 +124,15 @@ class RavenWriter(RecordingFilesWriter):
 
     ending = RAVEN_ENDING
 
-    def __init__(self, folder: Path, root: str) -> None:
+    def __init__(self, folder: Path, root: str, *, calibrated: bool = False) -> None:
         super().__init__(folder, root)
-        self.first_line = _tabbed(*RAVEN_COLUMNS)
+        self.first_line = _raven_header(calibrated)
+        self._calibrated = calibrated
 
     def line(self, row: Mapping[str, Any], number: int) -> str:
         """Return a line of the table."""
         header = read_header(row["audio_path"])
-        return _selection(row, number, 0.0, header.path, header.nyquist_hz)
+        return _selection(row, number, 0.0, header.path, header.nyquist_hz, self._calibrated)
 
 
 class AudacityWriter(RecordingFilesWriter):
@@ -146,12 +154,16 @@ class KaleidoscopeWriter:
         File to be created.
     root : str
         The folder that all recordings share (``INDIR``).
+    calibrated : bool
+        Whether detections have a probability, which has a column then.
     """
 
-    def __init__(self, path: Path, root: str) -> None:
+    def __init__(self, path: Path, root: str, *, calibrated: bool = False) -> None:
         self._file = _create(path)
-        self._file.write(csv_line(KALEIDOSCOPE_COLUMNS))
+        last = [PROBABILITY_COLUMN.upper()] if calibrated else []
+        self._file.write(csv_line([*KALEIDOSCOPE_COLUMNS, *last]))
         self._root = root
+        self._calibrated = calibrated
 
     def write(self, row: Mapping[str, Any]) -> None:
         """Write one annotation; one without a label is left out."""
@@ -164,6 +176,7 @@ class KaleidoscopeWriter:
                 [
                     *(place.root, place.folder, place.name, _number(start), _number(end - start)),
                     *(row["label"], row["scientific_name"], row["certainty"], _channel(row)),
+                    *([row.get("probability")] if self._calibrated else []),
                 ]
             )
         )
@@ -173,12 +186,20 @@ class KaleidoscopeWriter:
         self._file.close()
 
 
-def _selection(row: Mapping[str, Any], number: int, offset: float, path: str, nyquist_hz: float) -> str:
+def _raven_header(calibrated: bool) -> str:
+    return _tabbed(*RAVEN_COLUMNS, *([PROBABILITY_COLUMN] if calibrated else []))
+
+
+def _selection(
+    row: Mapping[str, Any], number: int, offset: float, path: str, nyquist_hz: float, calibrated: bool
+) -> str:
     start, end = row["start_seconds"], row["end_seconds"]
+    probability = row.get("probability")
     return _tabbed(
         *(number, "Spectrogram 1", _channel(row), _number(offset + start), _number(offset + end)),
         *(_number(0.0), _number(nyquist_hz), row["label"], row["scientific_name"] or ""),
         *("" if row["certainty"] is None else row["certainty"], _number(start), path),
+        *(["" if probability is None else probability] if calibrated else []),
     )
 
 

@@ -139,6 +139,7 @@ def write_unfinished(
                 species_columns=species_columns(calibrated),
                 parameters=dict(parameters),
                 root=root or "",
+                calibrated=calibrated,
             )
             writer = each.open(unfinished, contents)
             with closing(writer):

@@ -37,12 +37,15 @@ class Contents:
         Of the run.
     root : str
         The folder that all recordings share.
+    calibrated : bool
+        Whether detections have a probability.
     """
 
     columns: Sequence[str] = ()
     species_columns: Sequence[str] = SPECIES_COLUMNS
     parameters: dict[str, Any] = field(default_factory=dict)
     root: str = ""
+    calibrated: bool = False
 
 
 @dataclass(frozen=True)
@@ -79,13 +82,27 @@ _ALL = (
         "table",
         lambda path, of: ParquetWriter(path, of.columns, of.parameters, of.species_columns),
     ),
-    Format("raven", ".raven", "annotations", lambda path, of: RavenWriter(path, of.root), is_folder=True),
-    Format("raven-combined", ".selections.txt", "annotations", lambda path, _: RavenCombinedWriter(path)),
+    Format(
+        "raven",
+        ".raven",
+        "annotations",
+        lambda path, of: RavenWriter(path, of.root, calibrated=of.calibrated),
+        is_folder=True,
+    ),
+    Format(
+        "raven-combined",
+        ".selections.txt",
+        "annotations",
+        lambda path, of: RavenCombinedWriter(path, calibrated=of.calibrated),
+    ),
     Format(
         "audacity", ".audacity", "annotations", lambda path, of: AudacityWriter(path, of.root), is_folder=True
     ),
     Format(
-        "kaleidoscope", ".kaleidoscope.csv", "annotations", lambda path, of: KaleidoscopeWriter(path, of.root)
+        "kaleidoscope",
+        ".kaleidoscope.csv",
+        "annotations",
+        lambda path, of: KaleidoscopeWriter(path, of.root, calibrated=of.calibrated),
     ),
 )
 FORMATS = {each.name: each for each in _ALL}

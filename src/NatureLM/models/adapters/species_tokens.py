@@ -380,9 +380,7 @@ class SpeciesTokensAdapter(Adapter):
             if form in ("common", "scientific") and slot in evidence:
                 item = evidence[slot]
                 species = self.table.species[item.class_index]
-                found.setdefault(
-                    slot, Detection(species.common_name, species.scientific_name, round(item.score, 4))
-                )
+                found.setdefault(slot, Detection(species.common_name, species.scientific_name, item.score))
         return list(found.values())
 
     def scores(self, context: PromptContext) -> dict[str, float] | None:
