@@ -40,6 +40,11 @@ def lookup(table: SpeciesTable) -> SpeciesLookup:
         ("American Goshawk", "Northern Goshawk"),
         ("Astur atricapillus", "Northern Goshawk"),
         ("norgos", "Northern Goshawk"),
+        # Parts of what BirdNET knows as one species.
+        ("Eurasian Goshawk", "Northern Goshawk"),
+        ("Larus smithsonianus", "Herring Gull"),
+        ("Western Barn Owl", "Barn Owl"),
+        ("categr1", "Cattle Egret"),
         ("Engine", "engine noise"),
         ("engine noise", "engine noise"),
     ],
