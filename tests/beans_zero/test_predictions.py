@@ -47,6 +47,15 @@ def test_ids_may_repeat_in_another_component(tmp_path: Path) -> None:
             [ROW, '{"a": }'],
             "a.jsonl, line 2: is not JSON (Expecting value); each line must be one object.",
         ),
+        (
+            [ROW, json.dumps(ROW).replace('"a"', "1" * 5_000)],
+            "a.jsonl, line 2: is not JSON (a number in it has too many digits); each line must be one "
+            "object.",
+        ),
+        (
+            [ROW, "[" * 100_000],
+            "a.jsonl, line 2: is not JSON (it is nested too deeply); each line must be one object.",
+        ),
         ([[1]], "a.jsonl, line 1: holds a JSON list; each line must be one object."),
         ([{**ROW, "prediction": None}], "a.jsonl, line 1: 'prediction' is null; it must be text."),
         ([{**ROW, "prediction": 1}], "a.jsonl, line 1: 'prediction' is 1; it must be text."),

@@ -114,7 +114,8 @@ def test_a_question_that_the_model_refuses_is_the_problem_of_its_rows() -> None:
 
 
 @pytest.mark.parametrize(
-    "metadata", [None, "not JSON", "{}", '{"sample_rate": -1}', '{"sample_rate": true}', "[1]"]
+    "metadata",
+    [None, "not JSON", "{}", '{"sample_rate": -1}', '{"sample_rate": true}', "[1]", "[" * 100_000],
 )
 def test_without_a_rate_there_is_none(metadata: Any) -> None:
     assert plan_rows(Rows(row("cbi", metadata=metadata))).rows[0].sample_rate is None

@@ -173,9 +173,12 @@ def test_scores_of_every_format(reviewed_run: Reviewed, tmp_path: Path, form: st
     assert found.fingerprint == expected.fingerprint
 
 
-def test_scores_without_the_record_of_their_run(reviewed_run: Reviewed) -> None:
+@pytest.mark.parametrize("record", [None, "[" * 100_000])
+def test_scores_without_the_record_of_their_run(reviewed_run: Reviewed, record: str | None) -> None:
     reviewed, scores, _ = reviewed_run
     scores.with_name("run.jsonl.run.json").unlink()
+    if record is not None:
+        scores.with_name("run.jsonl.run.json").write_text(record)
     calibration = calibrate(reviewed, scores, resamples=0).calibration
     assert calibration.model_fingerprint is None
     calibration.check("naturelm-lite", "anything", 3.0, 1.0)
@@ -199,6 +202,9 @@ def test_scores_that_are_none(make_row: Callable[..., Any], write_run: Any, tmp_
     (tmp_path / "wrong.csv").write_text("a,b\n1,2\n")
     with pytest.raises(ConfigError, match=r"wrong\.csv: cannot be read as results of naturelm infer"):
         calibrate(reviewed, tmp_path / "wrong.csv")
+    (tmp_path / "deep.csv").write_text("audio_path,model,detections\na.wav,a," + "[" * 100_000 + "\n")
+    with pytest.raises(ConfigError, match=r"deep\.csv: cannot be read as .*it is nested too deeply"):
+        calibrate(reviewed, tmp_path / "deep.csv")
 
 
 def test_file_holds_all_and_is_read_back(reviewed_run: Reviewed, tmp_path: Path) -> None:
@@ -218,6 +224,7 @@ def test_file_holds_all_and_is_read_back(reviewed_run: Reviewed, tmp_path: Path)
     ("content", "message"),
     [
         ("{", r"cannot be read as a calibration file"),
+        ("[" * 100_000, r"cannot be read as a calibration file \(it is nested too deeply\)"),
         ("[1]", r"is not a calibration file"),
         ('{"naturelm_calibration": 99}', r"of another version"),
         ('{"naturelm_calibration": 1, "species": []}', r"damaged calibration file \(KeyError: 'pooled'\)"),

@@ -100,6 +100,30 @@ def test_all_labels_of_the_component(capsys: pytest.CaptureFixture[str]) -> None
             "--output-path x.csv: metrics are written as JSON; let the name end in .json.",
         ),
         (
+            ["score", "beans_zero_eval.jsonl", "--output-path", "beans_zero_eval.json"],
+            2,
+            "Writing beans_zero_eval.json and beans_zero_eval.jsonl would overwrite the predictions in "
+            "beans_zero_eval.jsonl; choose another --output-path.",
+        ),
+        (
+            ["score", "digits.jsonl"],
+            1,
+            "digits.jsonl, line 1: is not JSON (a number in it has too many digits)",
+        ),
+        (["score", "deep.jsonl"], 1, "deep.jsonl, line 1: is not JSON (it is nested too deeply); each line"),
+        (
+            ["report", "odd.json"],
+            1,
+            "odd.json: is not a file of metrics (skipped a is a JSON dict where text should stand); name one",
+        ),
+        (["report", "deep.jsonl"], 1, "deep.jsonl: is not a file of metrics (it is nested too deeply); name"),
+        (
+            ["--data-path", "rows.jsonl", "--output-path", "rows.jsonl", "--overwrite"],
+            2,
+            "Writing rows.jsonl, rows_metrics.json and rows_metrics.jsonl would overwrite the rows in "
+            "rows.jsonl; choose another --output-path.",
+        ),
+        (
             ["score", "beans_zero_eval.jsonl", "--output-path", "missing/x.json"],
             1,
             "missing/x.json: cannot be written (No such file or directory).",
@@ -184,6 +208,9 @@ def test_bad_usage_and_bad_files_are_one_line(
     arguments: list[str], status: int, message: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     Path("empty.jsonl").touch()
+    Path("digits.jsonl").write_text(json.dumps(ROWS[0]).replace('"1"', "1" * 5_000) + "\n")
+    Path("deep.jsonl").write_text("[" * 100_000 + "\n")
+    Path("odd.json").write_text('{"esc50": {"Accuracy": 0.5, "rows": 2, "skipped": {"a": {"x": 1}}}}')
     Path("falls_back.yml").write_text("model: ./no-model\nfallback: bundled\n")
     row = {"dataset_name": "esc50", "output": "rain", "instruction": "What is it?", "audio": "rain.wav"}
     Path("rows.jsonl").write_text(json.dumps(row) + "\n")
@@ -192,6 +219,20 @@ def test_bad_usage_and_bad_files_are_one_line(
     assert error.startswith(f"beans: error: {message}")
     assert error.count("\n") == 1
     assert not list(Path().glob("*metrics*"))
+    assert [json.loads(line) for line in Path("beans_zero_eval.jsonl").read_text().splitlines()] == ROWS
+    assert json.loads(Path("rows.jsonl").read_text()) == row
+
+
+def test_metrics_of_a_run_do_not_overwrite_its_rows(capsys: pytest.CaptureFixture[str]) -> None:
+    row = {"dataset_name": "esc50", "output": "rain", "instruction": "What is it?", "audio": "rain.wav"}
+    Path("new_metrics.jsonl").write_text(json.dumps(row) + "\n")
+    assert beans("--data-path", "new_metrics.jsonl", "--output-path", "new.jsonl") == 2
+    assert capsys.readouterr().err == (
+        "beans: error: Writing new.jsonl, new_metrics.json and new_metrics.jsonl would overwrite the rows "
+        "in new_metrics.jsonl; choose another --output-path.\n"
+    )
+    assert json.loads(Path("new_metrics.jsonl").read_text()) == row
+    assert not Path("new.jsonl").exists()
 
 
 def test_report(capsys: pytest.CaptureFixture[str]) -> None:

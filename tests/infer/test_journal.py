@@ -87,7 +87,9 @@ def test_torn_header_is_no_journal(length: int, path: Path) -> None:
     assert written(path, [part("a", 0.0)]).count(b"\n") == 2
 
 
-@pytest.mark.parametrize("content", ["my diary", "my diary\n", "{}\n", '{"naturelm_journal": 99}\n'])
+@pytest.mark.parametrize(
+    "content", ["my diary", "my diary\n", "{}\n", '{"naturelm_journal": 99}\n', "[" * 100_000 + "\n"]
+)
 def test_other_files_are_refused_and_left_alone(content: str, path: Path) -> None:
     path.write_text(content)
     with pytest.raises(ConfigError, match=r"out\.jsonl\.journal: is no journal of a run.*move it away"):

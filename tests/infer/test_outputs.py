@@ -108,7 +108,7 @@ def test_other_parameters_move_the_default_output_aside() -> None:
     assert whole_run({"query": "Who?"}) == Path("inference_output.2.jsonl")
 
 
-@pytest.mark.parametrize("run_file", [None, "{", "[1]"])
+@pytest.mark.parametrize("run_file", [None, "{", "[1]", "[" * 100_000])
 def test_default_output_of_unknown_origin_is_moved_aside(run_file: str | None) -> None:
     Path("inference_output.jsonl").write_text("precious\n")
     if run_file is not None:

@@ -227,9 +227,10 @@ def test_damaged_files_are_one_sentence(copy: Path, tmp_path: Path) -> None:
     weights.write_bytes(weights.read_bytes()[:-10])
     with pytest.raises(CheckpointError, match=r"model\.safetensors cannot be read"):
         NatureLM.from_pretrained(copy)
-    (copy / "config.json").write_text("{")
-    with pytest.raises(CheckpointError, match=r"config\.json is damaged"):
-        NatureLM.from_pretrained(copy)
+    for content in ("{", "[" * 100_000):
+        (copy / "config.json").write_text(content)
+        with pytest.raises(CheckpointError, match=r"config\.json is damaged"):
+            NatureLM.from_pretrained(copy)
     for name, content, message in (
         ("objects.pth", {"model": {}, "config": Path("x")}, "can run code when read"),
         ("empty.pth", {"weights": {}}, "holds no 'model' \\(it has weights\\)"),
@@ -269,6 +270,9 @@ def test_shards_are_read_by_their_index(tmp_path: Path) -> None:
     del index["weight_map"]["d"]
     (tmp_path / "model.safetensors.index.json").write_text(json.dumps(index))
     with pytest.raises(CheckpointError, match="lacks model-00002-of-00002"):
+        open_weights(tmp_path)
+    (tmp_path / "model.safetensors.index.json").write_text("[" * 100_000)
+    with pytest.raises(CheckpointError, match=r"index\.json cannot be read: it is nested too deeply"):
         open_weights(tmp_path)
 
 

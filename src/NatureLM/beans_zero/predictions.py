@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from NatureLM.errors import ConfigError, PredictionsError
+from NatureLM.json_text import parse_json
 
 __all__ = ["COLUMNS", "Answers", "read_predictions"]
 
@@ -73,10 +74,11 @@ def _jsonl(path: Path) -> Iterator[tuple[int, Mapping[str, Any]]]:
             if not line.strip():
                 continue
             try:
-                row = json.loads(line)
-            except json.JSONDecodeError as error:
+                row = parse_json(line)
+            except ValueError as error:
+                reason = getattr(error, "msg", error)
                 raise PredictionsError(
-                    f"{path}, line {number}: is not JSON ({error.msg}); each line must be one object."
+                    f"{path}, line {number}: is not JSON ({reason}); each line must be one object."
                 ) from None
             if not isinstance(row, dict):
                 raise PredictionsError(

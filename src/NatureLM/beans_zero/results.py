@@ -9,8 +9,10 @@ program, and beside them ``rows``, ``intervals``, ``skipped`` and ``problem``; h
 from __future__ import annotations
 
 import json
+import os
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -18,9 +20,10 @@ from typing import Any
 from NatureLM.beans_zero.components import component
 from NatureLM.beans_zero.scoring import Score
 from NatureLM.errors import ConfigError, NatureLMError, PredictionsError
+from NatureLM.json_text import parse_json
 from NatureLM.whole_files import write_whole
 
-__all__ = ["Results", "metrics_paths", "read_results", "write_files", "write_results"]
+__all__ = ["Results", "check_kept", "metrics_paths", "read_results", "write_files", "write_results"]
 
 ABOUT = "about"
 _NAMES = {"spider_score": "SPIDEr"}
@@ -55,12 +58,48 @@ def metrics_paths(predictions: Path, output: Path | None = None) -> tuple[Path, 
     predictions : path
     output : path, optional
         Another name for the first, ending in ``.json``; the second is named after it.
+
+    Raises
+    ------
+    ConfigError
+        The name ends otherwise, or the metrics would overwrite the predictions.
     """
     if output is None:
         output = predictions.with_name(f"{predictions.stem}_metrics.json")
     elif output.suffix.lower() != ".json":
         raise ConfigError(f"--output-path {output}: metrics are written as JSON; let the name end in .json.")
-    return output, output.with_suffix(".jsonl")
+    paths = output, output.with_suffix(".jsonl")
+    check_kept(predictions, "predictions", paths)
+    return paths
+
+
+def check_kept(kept: Path, what: str, written: Sequence[Path]) -> None:
+    """Check, before any work, that no file that is to be written is the one it is made from.
+
+    Parameters
+    ----------
+    kept : path
+    what : str
+        What it holds.
+    written : sequence of path
+
+    Raises
+    ------
+    ConfigError
+        One is.
+    """
+    if any(_same_file(path, kept) for path in written):
+        *first, last = map(str, written)
+        raise ConfigError(
+            f"Writing {', '.join(first)} and {last} would overwrite the {what} in {kept}; choose another "
+            "--output-path."
+        )
+
+
+def _same_file(one: Path, other: Path) -> bool:
+    with suppress(OSError):
+        return os.path.samefile(one, other)
+    return os.path.realpath(one) == os.path.realpath(other)
 
 
 def write_results(results: Results, paths: tuple[Path, Path]) -> None:
@@ -115,24 +154,26 @@ def _read(path: Path) -> Results:
         raise PredictionsError(f"{path}: cannot be read as UTF-8 text ({error}).") from None
     try:
         about, components = _from_lines(text) if path.suffix.lower() == ".jsonl" else _from_object(text)
+        model = about.get("model")
+        model = path.stem.removesuffix("_metrics") if model in (None, "") else _text("model", model)
         scores = {name: _from_json(name, each) for name, each in components}
         if not scores:
             raise ValueError("it has no component")
-    except (ValueError, TypeError) as error:
+    except ValueError as error:
         raise PredictionsError(
             f"{path}: is not a file of metrics ({error}); name one that beans score wrote."
         ) from None
-    return Results(about.get("model") or path.stem.removesuffix("_metrics"), scores, about)
+    return Results(model, scores, about)
 
 
 def _from_object(text: str) -> tuple[dict[str, Any], Iterable[tuple[str, Any]]]:
-    whole = _object(json.loads(text))
+    whole = _object(parse_json(text))
     about = _object(whole.pop(ABOUT, {}))
     return about, whole.items()
 
 
 def _from_lines(text: str) -> tuple[dict[str, Any], Iterable[tuple[str, Any]]]:
-    lines = [_object(json.loads(line)) for line in text.splitlines() if line.strip()]
+    lines = [_object(parse_json(line)) for line in text.splitlines() if line.strip()]
     models = [line.pop("model", None) for line in lines]
     return {"model": models[0]} if models else {}, [
         (str(line.pop("component", None)), line) for line in lines
@@ -158,19 +199,49 @@ def _to_json(score: Score) -> dict[str, Any]:
 
 def _from_json(name: str, value: Any) -> Score:
     written = _object(value)
-    if written.get("problem") is None:
+    problem = written.get("problem")
+    if problem is None:
         try:
             component(name)
         except ConfigError as error:
             raise ValueError(str(error).rstrip(".")) from None
-    metrics = {
-        _NAMES.get(metric, metric): number for metric, number in written.items() if metric not in _OURS
-    }
-    intervals = _object(written.get("intervals", {}))
+    rows = _number("rows", written.get("rows", 0))
+    if not (rows >= 0 and rows.is_integer()):
+        raise ValueError(f"rows is {rows} where a whole number should stand")
     return Score(
-        rows=int(written.get("rows", 0)),
-        metrics={metric: float(number) for metric, number in metrics.items()},
-        intervals={metric: (float(low), float(high)) for metric, (low, high) in intervals.items()},
-        skipped=_object(written.get("skipped", {})),
-        problem=written.get("problem"),
+        rows=int(rows),
+        metrics={
+            _NAMES.get(metric, metric): _number(metric, number)
+            for metric, number in written.items()
+            if metric not in _OURS
+        },
+        intervals={
+            metric: _interval(metric, ends) for metric, ends in _object(written.get("intervals", {})).items()
+        },
+        skipped={
+            metric: _text(f"skipped {metric}", reason)
+            for metric, reason in _object(written.get("skipped", {})).items()
+        },
+        problem=None if problem is None else _text("problem", problem),
     )
+
+
+def _interval(metric: str, value: Any) -> tuple[float, float]:
+    if not isinstance(value, list) or len(value) != 2:
+        raise ValueError(f"the interval of {metric} is not a pair of numbers")
+    return _number(metric, value[0]), _number(metric, value[1])
+
+
+def _number(name: str, value: Any) -> float:
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        raise ValueError(f"{name} is a JSON {type(value).__name__} where a number should stand")
+    try:
+        return float(value)
+    except OverflowError:
+        raise ValueError(f"{name} is too large a number") from None
+
+
+def _text(name: str, value: Any) -> str:
+    if not isinstance(value, str):
+        raise ValueError(f"{name} is a JSON {type(value).__name__} where text should stand")
+    return value

@@ -12,6 +12,7 @@ from typing import Any
 from NatureLM.beans_zero.components import COMPONENTS, component
 from NatureLM.beans_zero.data import Fields, Source
 from NatureLM.errors import ConfigError
+from NatureLM.json_text import parse_json
 
 __all__ = ["Plan", "Row", "check_queries", "plan_rows"]
 
@@ -179,7 +180,7 @@ def _sample_rate(metadata: object) -> int | None:
     """Return the ``sample_rate`` that the metadata, JSON text or an object, name; None where they do not."""
     if isinstance(metadata, str):
         try:
-            metadata = json.loads(metadata)
+            metadata = parse_json(metadata)
         except ValueError:
             return None
     rate = metadata.get("sample_rate") if isinstance(metadata, Mapping) else None

@@ -14,7 +14,7 @@ from NatureLM.beans_zero.components import COMPONENTS, LONGEST_SECONDS, unknown_
 from NatureLM.beans_zero.data import Sounds, Source, open_source
 from NatureLM.beans_zero.data.source import Signal
 from NatureLM.beans_zero.predictions import Answers, read_predictions
-from NatureLM.beans_zero.results import Results, metrics_paths, write_results
+from NatureLM.beans_zero.results import Results, check_kept, metrics_paths, write_results
 from NatureLM.beans_zero.rows import Plan, Row, check_queries, plan_rows
 from NatureLM.beans_zero.scoring import Score, score
 from NatureLM.errors import ConfigError, RecordingError
@@ -121,6 +121,7 @@ def run_benchmark(request: Request, observer: Observer, engine: Engine | None = 
         )
     metrics = metrics_paths(request.output)
     source = open_source(request.data_path)
+    check_kept(Path(source.name), "rows", (request.output, *metrics))
     with closing(open_sink(request.output, overwrite=request.overwrite)) as sink:
         observer.say(f"Reading which rows {source.name} holds ...")
         plan = plan_rows(source, request.components, request.limit)

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from NatureLM.errors import ConfigError
+from NatureLM.json_text import parse_json
 from NatureLM.models.answering import Detection
 from NatureLM.whole_files import write_whole
 
@@ -221,7 +222,7 @@ def read_calibration(path: str | os.PathLike[str]) -> Calibration:
     """
     path = Path(path)
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = parse_json(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise ConfigError(f"{path}: no such calibration file; make one with naturelm calibrate.") from None
     except (OSError, ValueError) as error:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import csv
-import json
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from NatureLM.errors import ConfigError
+from NatureLM.json_text import parse_json
 
 RUN = ".run.json"
 METADATA_KEY = b"naturelm_run"
@@ -120,7 +120,7 @@ def _detections(row: Mapping[str, Any]) -> list[Mapping[str, Any]]:
         return [row] if row["common_name"] or row["scientific_name"] else []
     detections = row["detections"]
     if isinstance(detections, str):
-        detections = json.loads(detections)
+        detections = parse_json(detections)
     return list(detections)
 
 
@@ -170,7 +170,7 @@ def _run_of(path: Path) -> Mapping[str, Any]:
 
 def _object(written: bytes) -> Mapping[str, Any]:
     try:
-        content = json.loads(written)
+        content = parse_json(written)
     except ValueError:
         return {}
     return content if isinstance(content, dict) else {}

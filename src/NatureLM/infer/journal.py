@@ -29,6 +29,7 @@ from typing import IO, Any, Literal
 from NatureLM.errors import ConfigError
 from NatureLM.infer.locking import try_lock
 from NatureLM.infer.writers.jsonl import append_line
+from NatureLM.json_text import parse_json
 
 Key = tuple[int, int]
 """Size in bytes and time of change in nanoseconds; (-1, -1) of a file that cannot be asked."""
@@ -326,7 +327,7 @@ def _parsed(line: bytes) -> dict[str, Any] | None:
     if not line.endswith(b"\n"):
         return None
     try:
-        content = json.loads(line)
+        content = parse_json(line)
     except ValueError:
         return None
     return content if isinstance(content, dict) else None

@@ -36,6 +36,7 @@ from NatureLM.infer.writers import (
     remove,
     write_unfinished,
 )
+from NatureLM.json_text import parse_json
 
 DEFAULT_OUTPUT = Path("inference_output.jsonl")
 DEFAULT_STEM = Path("inference_output")
@@ -401,7 +402,7 @@ class RunFiles:
     def _record(self, results: Path | None = None) -> dict[str, Any]:
         """Return the record of a run beside the results; an empty one where there is none to be read."""
         try:
-            record = json.loads(beside(results or self.results, RUN).read_text(encoding="utf-8"))
+            record = parse_json(beside(results or self.results, RUN).read_text(encoding="utf-8"))
         except (OSError, ValueError):
             return {}
         return record if isinstance(record, dict) else {}

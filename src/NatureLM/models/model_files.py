@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 from pathlib import Path
 from typing import Any
 
 from NatureLM.errors import CheckpointError, ModelUnavailableError
+from NatureLM.json_text import parse_json
 
 logger = logging.getLogger(__name__)
 
@@ -62,7 +62,7 @@ class ModelFiles:
         """
         file = self.folder / name
         try:
-            content = json.loads(file.read_text(encoding="utf-8"))
+            content = parse_json(file.read_text(encoding="utf-8"))
         except FileNotFoundError:
             raise CheckpointError(f"The model folder {self.folder} lacks {name}.") from None
         except (OSError, ValueError) as error:

@@ -18,6 +18,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 
 from NatureLM.errors import CheckpointError
+from NatureLM.json_text import parse_json
 
 DTYPES: dict[str, torch.dtype] = {
     "F64": torch.float64,
@@ -129,7 +130,7 @@ def open_weights(folder: Path) -> dict[str, StoredTensor]:
     if not index.is_file():
         raise CheckpointError(f"The model folder {folder} lacks {WEIGHTS}.")
     try:
-        places: dict[str, str] = json.loads(index.read_text(encoding="utf-8"))["weight_map"]
+        places: dict[str, str] = parse_json(index.read_text(encoding="utf-8"))["weight_map"]
         names = sorted(set(places.values()))
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise CheckpointError(f"The file {index} cannot be read: {_first_line(error)}") from error

@@ -50,6 +50,12 @@ def test_rows_and_their_files(ending: str, tmp_path: Path) -> None:
     ("content", "error", "message"),
     [
         ('{"a": ', DataError, r"rows\.jsonl, line 1: is not JSON"),
+        ("[" * 100_000, DataError, r"rows\.jsonl, line 1: is not JSON \(it is nested too deeply\)"),
+        (
+            '{"id": ' + "1" * 5_000 + "}",
+            DataError,
+            r"line 1: is not JSON \(a number in it has too many digits",
+        ),
         ("[1]", DataError, r"rows\.jsonl, line 1: each line must be one JSON object"),
         ('{"dataset_name": "cbi"}', ConfigError, "has no column 'output'"),
         (
@@ -75,6 +81,9 @@ def test_paths_without_data_are_bad_usage(tmp_path: Path) -> None:
     (tmp_path / "a.csv").touch()
     (tmp_path / "b.csv").touch()
     with pytest.raises(ConfigError, match=r"holds several tables \(a\.csv, b\.csv\); name the one to read"):
+        open_source(str(tmp_path))
+    (tmp_path / "dataset_dict.json").write_text("[" * 100_000)
+    with pytest.raises(ConfigError, match=r"dataset_dict\.json: cannot be read \(it is nested too deeply\)"):
         open_source(str(tmp_path))
     (tmp_path / "a.txt").touch()
     with pytest.raises(ConfigError, match="is no data that can be read"):

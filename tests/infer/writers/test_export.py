@@ -42,6 +42,13 @@ def test_parameters_lie_beside_the_jsonl(jsonl: Path) -> None:
     assert json.loads(parquet.read_schema("out.parquet").metadata[b"naturelm_run"]) == {"queries": ["Which?"]}
 
 
+def test_parameters_that_cannot_be_read_are_left_out(jsonl: Path) -> None:
+    parquet = pytest.importorskip("pyarrow.parquet")
+    Path("run.jsonl.run.json").write_text("[" * 100_000)
+    write_tables(jsonl, output="out.parquet")
+    assert json.loads(parquet.read_schema("out.parquet").metadata[b"naturelm_run"]) == {}
+
+
 def test_what_exists_is_replaced_only_when_asked(jsonl: Path) -> None:
     Path("out.csv").write_text("precious\n")
     with pytest.raises(ConfigError, match=r"out\.csv: exists already; choose another name"):

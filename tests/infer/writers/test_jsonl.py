@@ -44,3 +44,11 @@ def test_rows_are_read_back_one_by_one(tmp_path: Path) -> None:
     assert next(rows) == {"audio_path": "a.wav"}
     with pytest.raises(ConfigError, match=r"out\.jsonl, line 2: is no row of answers; give the jsonl file"):
         next(rows)
+
+
+@pytest.mark.parametrize("line", ["[" * 100_000, '{"audio_path": "a.wav", "score": ' + "1" * 5_000 + "}"])
+def test_rows_that_python_cannot_hold_are_refused(line: str, tmp_path: Path) -> None:
+    path = tmp_path / "out.jsonl"
+    path.write_text(f"{line}\n")
+    with pytest.raises(ConfigError, match=r"out\.jsonl, line 1: is no row of answers; give the jsonl file"):
+        next(read_rows(path))

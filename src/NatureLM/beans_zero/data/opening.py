@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ from NatureLM.beans_zero.data.parquet import ParquetShards, local_file
 from NatureLM.beans_zero.data.source import Source
 from NatureLM.beans_zero.data.table import AudioTable
 from NatureLM.errors import ConfigError
+from NatureLM.json_text import parse_json
 
 HUB_NAME = re.compile(r"\w[\w.-]*/\w[\w.-]*")
 NOT_DATA = (".", "cache-")
@@ -97,7 +97,7 @@ def _saved_files(folder: Path) -> list[str]:
 
 def _json(path: Path) -> dict[str, Any]:
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = parse_json(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise ConfigError(f"--data-path {path}: cannot be read ({error}).") from None
     if not isinstance(content, dict):

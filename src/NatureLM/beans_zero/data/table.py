@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import json
 from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ from typing import Any
 from NatureLM.beans_zero.data.sound import read_file
 from NatureLM.beans_zero.data.source import FIELDS, Fields, Signal, check_columns
 from NatureLM.errors import ConfigError, DataError, RecordingError
+from NatureLM.json_text import parse_json
 
 PATH_COLUMNS = ("audio", "audio_path", "file_name")
 """Columns that may name the audio file, from the table's folder; the first that is there does."""
@@ -71,7 +71,7 @@ def _jsonl(path: Path) -> Iterator[dict[str, Any]]:
             if not line.strip():
                 continue
             try:
-                row = json.loads(line)
+                row = parse_json(line)
             except ValueError as error:
                 raise DataError(f"{path}, line {number}: is not JSON ({error}).") from None
             if not isinstance(row, dict):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import tempfile
@@ -25,6 +24,7 @@ from NatureLM.infer.writers.rows import (
     long_rows,
     species_columns,
 )
+from NatureLM.json_text import parse_json
 
 Rows = str | os.PathLike[str] | Iterable[Answer | Mapping[str, Any]]
 
@@ -207,7 +207,7 @@ def _rows_for(
 
 def _parameters_beside(source: Path) -> dict[str, Any]:
     try:
-        parameters = json.loads(source.with_name(f"{source.name}.run.json").read_text(encoding="utf-8"))
+        parameters = parse_json(source.with_name(f"{source.name}.run.json").read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return {}
     return parameters if isinstance(parameters, dict) else {}

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import IO, Any, Protocol
 
 from NatureLM.errors import ConfigError
+from NatureLM.json_text import parse_json
 
 
 class Writer(Protocol):
@@ -88,7 +89,7 @@ def read_rows(path: Path) -> Iterator[dict[str, Any]]:
     with path.open("rb") as file:
         for number, line in enumerate(file, start=1):
             try:
-                row = json.loads(line)
+                row = parse_json(line)
             except ValueError:
                 row = None
             if not isinstance(row, dict) or "audio_path" not in row:
