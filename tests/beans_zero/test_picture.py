@@ -29,6 +29,12 @@ def test_pictures_are_drawn_and_the_same_each_time(tmp_path: Path) -> None:
     assert len(list(tmp_path.iterdir())) == 4
 
 
+def test_dollars_in_a_name_are_no_formula(tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib")
+    draw([Results("a $x_$ b", {"esc50": Score(4, {"Accuracy": 0.5})})], tmp_path / "a.svg")
+    assert "a $x_$ b" in (tmp_path / "a.svg").read_text()
+
+
 def test_other_formats_are_bad_usage() -> None:
     with pytest.raises(
         ConfigError, match=r"--picture a\.pdf: pictures are \.png or \.svg; let the name end so"

@@ -205,6 +205,12 @@ def test_scores_that_are_none(make_row: Callable[..., Any], write_run: Any, tmp_
     (tmp_path / "deep.csv").write_text("audio_path,model,detections\na.wav,a," + "[" * 100_000 + "\n")
     with pytest.raises(ConfigError, match=r"deep\.csv: cannot be read as .*it is nested too deeply"):
         calibrate(reviewed, tmp_path / "deep.csv")
+    row = make_row("a.wav", 0.0, (TIT, 0.5))
+    for name, detections in (("text", ["Ruff"]), ("large", [{**row["detections"][0], "score": 10**400}])):
+        path = tmp_path / f"{name}.jsonl"
+        path.write_text(json.dumps({**row, "detections": detections}) + "\n")
+        with pytest.raises(ConfigError, match=rf"{name}\.jsonl: cannot be read as results of naturelm infer"):
+            calibrate(reviewed, path)
 
 
 def test_file_holds_all_and_is_read_back(reviewed_run: Reviewed, tmp_path: Path) -> None:

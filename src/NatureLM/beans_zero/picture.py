@@ -84,7 +84,9 @@ def draw(results: Sequence[Results], path: Path) -> None:
     axes.spines[["top", "right"]].set_visible(False)
     longest = max(len(each.model) for each in results)
     columns = max(1, min(4, LEGEND_LETTERS // (longest + 7)))  # a name's key is as wide as 7 letters
-    figure.legend(loc="outside upper left", ncols=columns, frameon=False)
+    legend = figure.legend(loc="outside upper left", ncols=columns, frameon=False)
+    for name in legend.get_texts():
+        name.set_parse_math(False)  # dollars in a model's name are dollars
     written = io.BytesIO()
     kind = path.suffix.lower().removeprefix(".")
     # Without the date and with a fixed salt, the same metrics give the same file.

@@ -74,7 +74,7 @@ def read_scores(path: Path) -> Scores:
         raise ConfigError(f"--scores {path}: no such file; give the results of naturelm infer.")
     try:
         scores = _collected(_rows(path), path)
-    except (OSError, UnicodeDecodeError, csv.Error, KeyError, TypeError, ValueError) as error:
+    except (OSError, csv.Error, AttributeError, KeyError, OverflowError, TypeError, ValueError) as error:
         raise ConfigError(
             f"--scores {path}: cannot be read as results of naturelm infer ({type(error).__name__}: {error})."
         ) from None
