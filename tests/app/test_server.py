@@ -118,7 +118,7 @@ def test_a_batch_ends_with_its_files(client: Any, tmp_path: Path) -> None:
     progress, chart, rows, downloads = client.predict(
         [client_module.handle_file(path) for path in files], QUERY, 10.0, 10.0, 0.25, api_name="/batch"
     )
-    assert "2 answers about 3 of 3 recordings" in progress
+    assert "2 answers about 2 of 3 recordings" in progress
     assert "broken.wav" in progress
     assert "<span>Great Tit</span>" in chart
     assert [row[3] for row in rows["data"]] == ["Great Tit", "None"]
@@ -127,6 +127,14 @@ def test_a_batch_ends_with_its_files(client: Any, tmp_path: Path) -> None:
     with zipfile.ZipFile(by_name["results.audacity.zip"]) as labels:
         texts = [labels.read(name).decode() for name in labels.namelist()]
     assert "0.000000\t10.000000\tGreat Tit\n" in texts
+
+
+def test_a_damaged_recording_does_not_count_as_answered(client: Any, tmp_path: Path) -> None:
+    (tmp_path / "broken.wav").write_bytes(b"no sound")
+    files = [client_module.handle_file(path) for path in (ASSETS / "rain.ogg", tmp_path / "broken.wav")]
+    progress, *_ = client.predict(files, QUERY, 10.0, 10.0, 0.25, api_name="/batch")
+    assert "1 answer about 1 of 2 recordings." in progress
+    assert "Not all could be read" in progress
 
 
 def test_a_recording_of_the_folder_is_heard_without_uploading(client: Any) -> None:

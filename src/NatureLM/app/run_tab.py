@@ -102,8 +102,8 @@ class RunTab:
         wrong = [self._house.files.plain(text) for text in run.failures]
         ended = "Cancelled" if run.cancelled else "Done"
         text = (
-            f'<div class="state" role="status"><b>{ended}.</b> {run.answers} answers about '
-            f"{run.done_recordings} of {len(run.named)} recordings.</div>{failures_html(wrong)}"
+            f'<div class="state" role="status"><b>{ended}.</b> {_counted(run)} about '
+            f"{run.answered_recordings} of {len(run.named)} recordings.</div>{failures_html(wrong)}"
         )
         return state, text, self._picture(run), table(run.rows()), files
 
@@ -125,12 +125,16 @@ class RunTab:
         yield self._finished(state, run)
 
 
+def _counted(run: Run) -> str:
+    return f"{run.answers} answer{'' if run.answers == 1 else 's'}"
+
+
 def _progress(run: Run) -> str:
     left = run.seconds_left
     time_left = "" if left is None else f"about {clock(left, whole=True)} left"
     wrong = f" · {len(run.failures)} could not be read" if run.failures else ""
     return (
-        f'<div role="status">{run.answers} answers · {run.done_recordings} of {len(run.named)} recordings · '
+        f'<div role="status">{_counted(run)} · {run.done_recordings} of {len(run.named)} recordings · '
         f"{clock(run.done_seconds, whole=True)} of {clock(run.total_seconds, whole=True)} heard{wrong} · "
         f'{time_left}</div><div class="progress" role="progressbar" aria-label="Share heard" '
         f'aria-valuemin="0" aria-valuemax="100" aria-valuenow="{100 * run.share:.0f}">'
