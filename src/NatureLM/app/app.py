@@ -212,5 +212,14 @@ def page(house: House) -> gr.Blocks:
             api_visibility="private",
             queue=False,
         )
+        if house.files.recordings_dir is not None:
+            blocks.load(
+                house.said(long_recording.listed),
+                None,
+                long_recording.chosen,
+                show_progress="hidden",
+                api_visibility="private",
+                queue=False,
+            )
     blocks.queue(max_size=MOST_WAITING, default_concurrency_limit=4)
     return blocks
