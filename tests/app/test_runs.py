@@ -33,6 +33,7 @@ def test_a_run_answers_everything_and_names_what_it_cannot_read(run: Run) -> Non
         ("great_tit.ogg", 0.0, "Great Tit"),
     ]
     assert len(run.failures) == 1
+    assert (run.answers, run.answered_recordings, run.done_recordings) == (4, 2, 3)
     assert run.share == 1.0
     assert run.seconds_left is not None
     assert run.seconds_left < 1.0
@@ -80,6 +81,30 @@ def test_files_hold_the_answers_by_the_recordings_names(run: Run) -> None:
     ]
     assert text.splitlines()[1].endswith("\tdawn_25s.ogg")
     assert str(ASSETS) not in text
+
+
+def test_files_of_recordings_of_one_name_go_by_the_names_of_the_table(house: House) -> None:
+    uploads = [house.files.new_folder() / "great_tit.ogg" for _ in range(2)]
+    for path, sound in zip(uploads, ("great_tit.ogg", "dawn_25s.ogg"), strict=True):
+        path.write_bytes((ASSETS / sound).read_bytes())
+    engine = house.model.pipeline().engine(10.0, 10.0)
+    run = Run(house.model, engine, uploads, [QUERY], house.files.new_folder())
+    run.start()
+    assert run.wait(120)
+    assert [row["audio_path"] for row in run.rows()] == ["great_tit.ogg"] + ["great_tit (2).ogg"] * 3
+    for _ in range(2):  # files are written anew when a floor is moved
+        files = {Path(path).name: path for path in write_files(run.jsonl, run.named)}
+    with zipfile.ZipFile(files["results.audacity.zip"]) as labels:
+        assert sorted(labels.namelist()) == ["great_tit (2).txt", "great_tit.txt"]
+    with zipfile.ZipFile(files["results.raven.zip"]) as selections:
+        assert sorted(selections.namelist()) == [
+            "great_tit (2).NatureLM.selections.txt",
+            "great_tit.NatureLM.selections.txt",
+        ]
+        lines = selections.read("great_tit (2).NatureLM.selections.txt").decode().splitlines()
+    assert len(lines) == 3
+    assert lines[1].endswith("\tgreat_tit (2).ogg")
+    assert lines[1].split("\t")[6] == "12000.0"  # of the recording itself, whatever it is called
 
 
 def test_charts_count_and_place_the_answers(run: Run) -> None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import html
 import json
 import re
+import select
 import socket
 import time
 import urllib.error
@@ -118,7 +120,7 @@ def test_a_batch_ends_with_its_files(client: Any, tmp_path: Path) -> None:
     progress, chart, rows, downloads = client.predict(
         [client_module.handle_file(path) for path in files], QUERY, 10.0, 10.0, 0.25, api_name="/batch"
     )
-    assert "2 answers about 3 of 3 recordings" in progress
+    assert "2 answers about 2 of 3 recordings" in progress
     assert "broken.wav" in progress
     assert "<span>Great Tit</span>" in chart
     assert [row[3] for row in rows["data"]] == ["Great Tit", "None"]
@@ -127,6 +129,14 @@ def test_a_batch_ends_with_its_files(client: Any, tmp_path: Path) -> None:
     with zipfile.ZipFile(by_name["results.audacity.zip"]) as labels:
         texts = [labels.read(name).decode() for name in labels.namelist()]
     assert "0.000000\t10.000000\tGreat Tit\n" in texts
+
+
+def test_a_damaged_recording_does_not_count_as_answered(client: Any, tmp_path: Path) -> None:
+    (tmp_path / "broken.wav").write_bytes(b"no sound")
+    files = [client_module.handle_file(path) for path in (ASSETS / "rain.ogg", tmp_path / "broken.wav")]
+    progress, *_ = client.predict(files, QUERY, 10.0, 10.0, 0.25, api_name="/batch")
+    assert "1 answer about 1 of 2 recordings." in progress
+    assert "Not all could be read" in progress
 
 
 def test_a_recording_of_the_folder_is_heard_without_uploading(client: Any) -> None:
@@ -198,10 +208,14 @@ def test_no_route_shows_a_file_from_elsewhere(server: Any, status: Status) -> No
 
 @pytest.mark.parametrize(
     "route",
-    ["proxy=http://127.0.0.1:1/", "vibe-code", "runs", "run-history/records", "dev/reload", "deep_link"],
+    [
+        *("proxy=http://127.0.0.1:1/", "vibe-code", "runs", "run-history/records", "dev/reload", "deep_link"),
+        "openapi.json",
+    ],
 )
 def test_routes_that_the_page_does_not_need_are_closed(server: Any, status: Status, route: str) -> None:
     assert status(f"{server.url}gradio_api/{route}") == 404
+    assert status(f"{server.url}{route}") == 404
     assert status(f"{server.url}monitoring") == 404
 
 
@@ -213,6 +227,121 @@ def test_uploads_are_limited(server: Any) -> None:
     _, paths = upload(server, "../../../escaped.wav", b"x")
     assert Path(paths[0]).resolve().is_relative_to(server.temporary.resolve())
     assert not list(server.temporary.parent.glob("escaped.wav"))
+
+
+@pytest.mark.parametrize("route", ["gradio_api/call/model", "gradio_api/queue/join", "gradio_api/uploads"])
+def test_a_request_without_a_length_is_limited_too(server: Any, status: Status, route: str) -> None:
+    host, port = urllib.parse.urlsplit(server.url).netloc.split(":")
+    chunk = b"x" * 1_000_000
+    with socket.create_connection((host, int(port)), timeout=30) as connection:
+        head = f"POST /{route} HTTP/1.1\r\nHost: {host}\r\nContent-Type: application/json\r\n"
+        connection.sendall(head.encode() + b"Transfer-Encoding: chunked\r\n\r\n")
+        sent, answer = 0, b""
+        try:
+            while sent < 30 and not select.select([connection], [], [], 0.02)[0]:
+                connection.sendall(b"%x\r\n%s\r\n" % (len(chunk), chunk))
+                sent += 1
+            answer = connection.recv(65536)
+        except (BrokenPipeError, ConnectionResetError):
+            answer = connection.recv(65536)
+    assert answer.split(b" ")[1] in (b"413", b"404", b"405")
+    assert sent < 30
+    assert status(f"{server.url}config") == 200
+
+
+def test_a_small_request_without_a_length_is_answered(server: Any) -> None:
+    host, port = urllib.parse.urlsplit(server.url).netloc.split(":")
+    with socket.create_connection((host, int(port)), timeout=30) as connection:
+        head = f"POST /gradio_api/call/model HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n"
+        head += "Content-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n"
+        connection.sendall(head.encode() + b'6\r\n{"data\r\n6\r\n": []}\r\n0\r\n\r\n')
+        answer = b"".join(iter(lambda: connection.recv(65536), b""))
+    assert answer.startswith(b"HTTP/1.1 200")
+    assert b"event_id" in answer
+
+
+GREAT_TIT = client_module.handle_file(ASSETS / "great_tit.ogg")
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "data", "message"),
+    [
+        ("/batch", [[GREAT_TIT], QUERY, None, 10.0, 0.25], "Window: give a number of seconds."),
+        ("/batch", [[GREAT_TIT], QUERY, "x", 10.0, 0.25], "Window: give a number of seconds."),
+        ("/batch", [[GREAT_TIT], QUERY, 10.0, None, 0.25], "Hop: give a number of seconds."),
+        ("/batch", [[GREAT_TIT], QUERY, 10.0, 10.0, None], "Evidence floor: give a number from 0 to 1."),
+        ("/long_recording", [GREAT_TIT, None, QUERY, None, 10.0, 0.25], "Window: give a number of seconds."),
+        ("/long_recording", [GREAT_TIT, None, QUERY, 10.0, None, 0.25], "Hop: give a number of seconds."),
+        (
+            "/long_recording",
+            [GREAT_TIT, None, QUERY, 10.0, 10.0, None],
+            "Evidence floor: give a number from 0 to 1.",
+        ),
+        ("/ask", [GREAT_TIT, None], "question: give a text, for example 'Caption the audio'."),
+        ("/ask", [GREAT_TIT, QUERY, "x"], "window_length_seconds: give a number of seconds."),
+        ("/ask", [GREAT_TIT, QUERY, 10.0, True], "hop_length_seconds: give a number of seconds."),
+        (
+            "/ask",
+            [GREAT_TIT, QUERY, 10.0, 10.0, None],
+            "min_evidence: give a number from 0 to 1, or -1 for the model's own.",
+        ),
+        ("/ask", [None, QUERY], "There is no recording; pass one with gradio_client.handle_file."),
+        ("/ask", [{"path": 5}, QUERY], "There is no recording; pass one with gradio_client.handle_file."),
+    ],
+)
+def test_wrong_values_are_refused_in_one_plain_sentence(
+    client: Any, endpoint: str, data: list[Any], message: str
+) -> None:
+    with pytest.raises(client_module.exceptions.AppError) as raised:
+        client.predict(*data, api_name=endpoint)
+    assert raised.value.message == message
+
+
+def test_without_a_hop_windows_follow_one_another(client: Any) -> None:
+    rows = client.predict(
+        client_module.handle_file(ASSETS / "great_tit.ogg"), QUERY, 5.0, None, api_name="/ask"
+    )
+    assert [(row["start_seconds"], row["end_seconds"]) for row in rows] == [(0.0, 5.0), (5.0, 10.0)]
+
+
+@pytest.mark.parametrize("header", [{}, {"Origin": "http://127.0.0.1"}, {"Referer": "http://127.0.0.1/"}])
+def test_names_are_plain_text_for_programs_and_escaped_for_the_page(
+    server: Any, header: dict[str, str]
+) -> None:
+    program = client_module.Client(server.url, verbose=False, headers=header)
+    name = "<b>it's & more.wav"
+    for endpoint, data, said in (
+        ("/ask", [GREAT_TIT, " "], "A query is empty; ask something, for example 'Caption the audio'."),
+        (
+            "/long_recording",
+            [None, name, QUERY, 10.0, 10.0, 0.25],
+            f"{name}: not in the folder of recordings; choose one from the list.",
+        ),
+    ):
+        with pytest.raises(client_module.exceptions.AppError) as raised:
+            program.predict(*data, api_name=endpoint)
+        assert raised.value.message == (html.escape(said) if header else said)
+
+
+def test_the_folder_of_recordings_is_listed_anew_when_the_page_is_loaded(server: Any) -> None:
+    with urllib.request.urlopen(server.url + "config", timeout=60) as answer:
+        config = json.loads(answer.read())
+    (chosen,) = [part["id"] for part in config["components"] if part["props"].get("elem_id") == "long-chosen"]
+    (listing,) = [
+        each["id"]
+        for each in config["dependencies"]
+        if each["outputs"] == [chosen] and each["targets"][0][1] == "load"
+    ]
+    late = server.recordings / "june" / "late.flac"
+    soundfile.write(late, np.zeros(16_000, np.float32), 16_000)
+    body = json.dumps({"data": [], "fn_index": listing, "session_hash": "listing"}).encode()
+    request = urllib.request.Request(
+        server.url + "gradio_api/run/predict", body, {"Content-Type": "application/json"}
+    )
+    with urllib.request.urlopen(request, timeout=60) as answer:
+        (update,) = json.loads(answer.read())["data"]
+    late.unlink()
+    assert [name for name, _ in update["choices"]] == ["june/late.flac", "june/long.flac"]
 
 
 def test_damaged_files_and_other_types_are_named_in_one_sentence(client: Any, tmp_path: Path) -> None:

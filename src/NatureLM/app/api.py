@@ -9,6 +9,7 @@ from typing import Any
 from gradio import FileData
 
 from NatureLM.app.house import House
+from NatureLM.app.numbers import number_of
 from NatureLM.errors import ConfigError, RecordingError
 from NatureLM.infer.answers import Answer, Failure
 from NatureLM.infer.engine import Recording
@@ -33,7 +34,7 @@ class Api:
         recording: FileData,
         question: str,
         window_length_seconds: float = 10.0,
-        hop_length_seconds: float = 10.0,
+        hop_length_seconds: float | None = 10.0,
         min_evidence: float = -1.0,
     ) -> list[dict[str, Any]]:
         """Answer a question about each window of a recording, in the rows of ``naturelm infer``.
@@ -43,14 +44,23 @@ class Api:
         recording : FileData
             As ``gradio_client.handle_file`` makes it.
         question : str
-        window_length_seconds, hop_length_seconds : float
+        window_length_seconds : float
+        hop_length_seconds : float or None
+            None is the window's length.
         min_evidence : float
             Floor in [0, 1]; below 0 the model's own.
         """
         path = self._house.files.recording(_path_of(recording))
-        engine = self._house.model.pipeline().engine(window_length_seconds, hop_length_seconds)
-        if min_evidence >= 0:
-            engine.settings = replace(engine.settings, min_evidence=min_evidence)
+        if not isinstance(question, str):
+            raise ConfigError("question: give a text, for example 'Caption the audio'.")
+        window = number_of(window_length_seconds, "window_length_seconds")
+        hop = window
+        if hop_length_seconds is not None:
+            hop = number_of(hop_length_seconds, "hop_length_seconds")
+        floor = number_of(min_evidence, "min_evidence", "a number from 0 to 1, or -1 for the model's own")
+        engine = self._house.model.pipeline().engine(window, hop)
+        if floor >= 0:
+            engine.settings = replace(engine.settings, min_evidence=floor)
             engine.model.adapter.check(engine.settings)
         engine.check_query(question)
         rows: list[dict[str, Any]] = []
@@ -85,6 +95,6 @@ class Api:
 
 def _path_of(recording: Any) -> Path:
     path = recording.get("path") if isinstance(recording, dict) else getattr(recording, "path", None)
-    if not path:
+    if not isinstance(path, str) or not path:
         raise ConfigError("There is no recording; pass one with gradio_client.handle_file.")
     return Path(path)

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import logging
 import os
+import signal
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from NatureLM.app.server import App, Guard, StartingPage, address, listen, serve
 from NatureLM.app.settings import AppSettings
+from NatureLM.app.temporary import remove_abandoned
 from NatureLM.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -61,17 +65,37 @@ def launch(settings: AppSettings, say: Any = print, *, stopped: threading.Event 
     os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
     from NatureLM.app.house import House
 
-    house = House(settings)
-    os.environ["GRADIO_TEMP_DIR"] = str(house.files.uploads)
+    remove_abandoned()
+    with _hung_up_like_terminated():
+        house = House(settings)
+        os.environ["GRADIO_TEMP_DIR"] = str(house.files.uploads)
+        try:
+            app = mounted(house, listening.getsockname()[1])
+            house.model.load()
+            starting.end()
+            serve(listening, app, stopped=stopped)
+        finally:
+            starting.end()
+            listening.close()
+            house.files.remove()
+
+
+@contextmanager
+def _hung_up_like_terminated() -> Iterator[None]:
+    """Within it a closed terminal (SIGHUP) does what SIGTERM does, unless it is ignored, as under nohup."""
+    hang_up = getattr(signal, "SIGHUP", None)  # Windows has none
+    if (
+        hang_up is None
+        or threading.current_thread() is not threading.main_thread()
+        or signal.getsignal(hang_up) != signal.SIG_DFL
+    ):
+        yield
+        return
+    signal.signal(hang_up, lambda *_: signal.raise_signal(signal.SIGTERM))
     try:
-        app = mounted(house, listening.getsockname()[1])
-        house.model.load()
-        starting.end()
-        serve(listening, app, stopped=stopped)
+        yield
     finally:
-        starting.end()
-        listening.close()
-        house.files.remove()
+        signal.signal(hang_up, signal.SIG_DFL)
 
 
 def mounted(house: House, port: int) -> App:
@@ -188,5 +212,14 @@ def page(house: House) -> gr.Blocks:
             api_visibility="private",
             queue=False,
         )
+        if house.files.recordings_dir is not None:
+            blocks.load(
+                house.said(long_recording.listed),
+                None,
+                long_recording.chosen,
+                show_progress="hidden",
+                api_visibility="private",
+                queue=False,
+            )
     blocks.queue(max_size=MOST_WAITING, default_concurrency_limit=4)
     return blocks

@@ -8,6 +8,7 @@ from typing import Any
 import gradio as gr
 
 from NatureLM.app.house import House
+from NatureLM.app.numbers import Number
 from NatureLM.app.prompts import DEFAULT_QUERY
 from NatureLM.app.results import counts_chart
 from NatureLM.app.run_tab import RunState, RunTab, answers_table, end_run, files_output
@@ -26,7 +27,13 @@ class Batch(RunTab):
         super().__init__(house, lambda run: counts_chart(run.rows()))
 
     def run(
-        self, state: RunState, files: list[str] | None, question: str, length: float, hop: float, floor: float
+        self,
+        state: RunState,
+        files: list[str] | None,
+        question: str,
+        length: float | None,
+        hop: float | None,
+        floor: float | None,
     ) -> Generator[tuple[Any, ...], None, None]:
         """Run over the uploaded files; outputs are those of :meth:`RunTab.start`."""
         paths = self._house.files.recordings(files)
@@ -49,8 +56,8 @@ class Batch(RunTab):
                     DEFAULT_QUERY, label="Questions, one a line", lines=2, elem_id="batch-question"
                 )
                 with gr.Row():
-                    length = gr.Number(10, label="Window (s)", minimum=0.5, min_width=90)
-                    hop = gr.Number(10, label="Hop (s)", minimum=0.1, min_width=90)
+                    length = Number(10, label="Window (s)", minimum=0.5, min_width=90)
+                    hop = Number(10, label="Hop (s)", minimum=0.1, min_width=90)
                 floor = self.floor_slider("batch-floor")
                 with gr.Row(elem_classes="buttons"):
                     run = gr.Button("Answer all", variant="primary", elem_id="batch-run", min_width=100)

@@ -13,6 +13,7 @@ import gradio as gr
 from NatureLM.app.conversations import About, ChatState, Conversation
 from NatureLM.app.files import display_names
 from NatureLM.app.house import House
+from NatureLM.app.numbers import FLOOR, Slider, number_of
 from NatureLM.app.player import Span, clock, player_html, write_playable
 from NatureLM.app.prompts import DEFAULT_QUERY, tasks_of
 from NatureLM.app.results import WIDTHS, table
@@ -102,7 +103,7 @@ class Chat:
         query: str,
         start: float | None,
         end: float | None,
-        floor: float,
+        floor: float | None,
         *,
         again: bool = False,
     ) -> Generator[tuple[Any, ...], None, None]:
@@ -116,6 +117,7 @@ class Chat:
         paths = self._house.files.recordings(files)
         if not paths:
             raise ConfigError("There is no recording; drop one, or take an example.")
+        evidence = number_of(floor, "Evidence floor", FLOOR)
         conversation = state.take_up(int(number))
         if conversation is not None:
             with conversation.answering(query) as is_new:
@@ -123,7 +125,7 @@ class Chat:
                     if again and conversation.interview is not None:
                         conversation.interview.forget_last()
                     about = (tuple(paths), start or 0.0, end or None)
-                    yield from self._answered(state, conversation, about, query, floor)
+                    yield from self._answered(state, conversation, about, query, evidence)
             if is_new and not conversation.is_over:
                 yield from conversation.shown(self._finished(state, conversation, paths, name))
         # Gradio says once more what a handler said last; by then the conversation may have been cleared.
@@ -191,13 +193,14 @@ class Chat:
         yield _nothing_new()
 
     def answer_again(
-        self, state: ChatState, files: list[str] | None, name: str | None, floor: float
+        self, state: ChatState, files: list[str] | None, name: str | None, floor: float | None
     ) -> Generator[tuple[Any, ...], None, None]:
         """Answer all questions with another floor; outputs are those of :meth:`ask`."""
         conversation, interview = state.conversation, state.interview
-        if conversation and interview and interview.queries and interview.settings.min_evidence != floor:
+        evidence = number_of(floor, "Evidence floor", FLOOR)
+        if conversation and interview and interview.queries and interview.settings.min_evidence != evidence:
             with conversation.answering(None):
-                for _ in interview.answer_again(floor, self._house.model.turn):
+                for _ in interview.answer_again(evidence, self._house.model.turn):
                     if conversation.is_over:
                         break
             paths = self._house.files.recordings(files)
@@ -284,7 +287,7 @@ class Chat:
                     stop = gr.Button("Stop", min_width=80, elem_id="stop")
                     retry = gr.Button("Retry", min_width=80, elem_id="retry")
                     clear = gr.Button("Clear", min_width=80, elem_id="clear")
-                floor = gr.Slider(
+                floor = Slider(
                     *(0.0, 1.0, house.floor),
                     step=0.01,
                     label="Evidence floor: below it no species is named",

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
-import tempfile
 import uuid
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from NatureLM.app.settings import AppSettings
+from NatureLM.app.temporary import TemporaryFolder
 from NatureLM.audio import find_recordings, probe, recording_suffixes
 from NatureLM.errors import NatureLMError, RecordingError
 
@@ -35,9 +34,8 @@ class AppFiles:
 
     def __init__(self, settings: AppSettings) -> None:
         self._settings = settings
-        self._root = Path(tempfile.mkdtemp(prefix="naturelm-app-")).resolve()
-        self.uploads = self._root / "uploads"
-        self.uploads.mkdir()
+        self._temporary = TemporaryFolder()
+        self.uploads = self._temporary.uploads
         folder = settings.examples_folder
         self.examples = [] if folder is None else find_recordings([folder.resolve()])
         self.recordings_dir = None if settings.recordings_dir is None else settings.recordings_dir.resolve()
@@ -140,7 +138,7 @@ class AppFiles:
 
     def remove(self) -> None:
         """Remove everything that was uploaded or made."""
-        shutil.rmtree(self._root, ignore_errors=True)
+        self._temporary.remove()
 
 
 def display_names(paths: Sequence[Path]) -> list[str]:

@@ -68,18 +68,28 @@ class House:
 
         return calling
 
+    def error(self, text: str, title: str) -> Exception:
+        """Return an error that says a text: to programs as it is, to the page as HTML, which it shows."""
+        import gradio as gr
+
+        text = self.files.plain(text)
+        return gr.Error(escape(text) if _is_page() else text, title=title, print_exception=False)
+
     def _told(self, error: Exception) -> Exception:
         import gradio as gr
 
         if isinstance(error, gr.Error):
             return error
         if isinstance(error, NatureLMError):
-            return gr.Error(escape(self.files.plain(error)), title="That did not work", print_exception=False)
+            return self.error(str(error), "That did not work")
         logger.error("A fault in the web app:\n%s", traceback.format_exc())
+        title = "Something went wrong"
         text = "A fault of the program, not of yours; its log says more (--show-errors shows it here)."
         if self.settings.show_errors:
-            text = f"<pre>{escape(traceback.format_exc())}</pre>"
-        return gr.Error(text, title="Something went wrong", print_exception=False)
+            text = traceback.format_exc()
+            if _is_page():
+                return gr.Error(f"<pre>{escape(text)}</pre>", title=title, print_exception=False)
+        return gr.Error(text, title=title, print_exception=False)
 
     def state_html(self) -> str:
         """Return which model answers, or how far it is, with what was warned of."""
@@ -102,3 +112,15 @@ class House:
             f"hears up to {config.max_window_seconds:g} s at once, up to {config.sample_rate / 2000:g} kHz · "
             f"{way}</div>{warnings}"
         )
+
+
+def _is_page() -> bool:
+    """Whether a browser makes the request that is being answered, or it cannot be told.
+
+    Browsers say where a request comes from, which no script can leave out; programs do not.
+    """
+    from gradio.context import LocalContext
+
+    request = LocalContext.request.get(None)
+    headers = getattr(request, "headers", None)
+    return headers is None or any(name in headers for name in ("origin", "referer"))

@@ -8,6 +8,7 @@ from typing import Any
 import gradio as gr
 
 from NatureLM.app.house import House
+from NatureLM.app.numbers import Slider
 from NatureLM.app.prompts import DEFAULT_QUERY
 from NatureLM.app.results import timeline
 from NatureLM.app.run_tab import RunState, RunTab, answers_table, end_run, files_output
@@ -31,14 +32,18 @@ class LongRecording(RunTab):
         file: str | None,
         chosen: str | None,
         question: str,
-        length: float,
-        hop: float,
-        floor: float,
+        length: float | None,
+        hop: float | None,
+        floor: float | None,
     ) -> Generator[tuple[Any, ...], None, None]:
         """Run over the upload, or over the one chosen; outputs are those of :meth:`RunTab.start`."""
         files = self._house.files
         paths = [files.recording(file)] if file else [files.chosen(chosen)] if chosen else []
         yield from self.start(state, paths, question, length, hop, floor)
+
+    def listed(self) -> Any:
+        """Return the list of recordings as the folder is now."""
+        return gr.Dropdown(choices=list(self._house.files.listed()))
 
     def build(self) -> None:
         """Lay the tab out."""
@@ -49,7 +54,7 @@ class LongRecording(RunTab):
             with gr.Column(scale=1, min_width=300):
                 chosen = gr.Dropdown(
                     label="From the folder of recordings (nothing is uploaded)",
-                    choices=list(house.files.listed()),
+                    choices=[],
                     value=None,
                     visible=has_folder,
                     allow_custom_value=True,
@@ -64,8 +69,8 @@ class LongRecording(RunTab):
                 question = gr.Textbox(
                     DEFAULT_QUERY, label="Questions, one a line", lines=2, elem_id="long-question"
                 )
-                length = gr.Slider(1, 30, 10, step=0.5, label="Window (s)", elem_id="long-window")
-                hop = gr.Slider(0.5, 60, 10, step=0.5, label="Hop (s)", elem_id="long-hop")
+                length = Slider(1, 30, 10, step=0.5, label="Window (s)", elem_id="long-window")
+                hop = Slider(0.5, 60, 10, step=0.5, label="Hop (s)", elem_id="long-hop")
                 floor = self.floor_slider("long-floor")
                 with gr.Row(elem_classes="buttons"):
                     run = gr.Button("Listen through", variant="primary", elem_id="long-run", min_width=100)
@@ -75,7 +80,7 @@ class LongRecording(RunTab):
                 lanes = gr.HTML("", elem_id="long-timeline")
                 downloads = files_output()
         rows = answers_table("long-table")
-        self.floor, self.length = floor, length
+        self.floor, self.length, self.chosen = floor, length, chosen
         outputs = [state, progress, lanes, rows, downloads]
         file.change(house.said(self.look), file, progress, api_visibility="private")
         run.click(

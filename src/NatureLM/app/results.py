@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import closing
+from dataclasses import replace
 from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,6 +15,9 @@ from typing import TYPE_CHECKING, Any
 from NatureLM.app.player import Span, clock, shade
 from NatureLM.app.spectrogram import ticks
 from NatureLM.infer.writers import annotation_rows, read_rows, write_tables
+from NatureLM.infer.writers.annotations import AudacityWriter, RavenWriter
+from NatureLM.infer.writers.places import Header, read_header
+from NatureLM.infer.writers.rows import are_calibrated
 
 if TYPE_CHECKING:
     from pandas.io.formats.style import Styler
@@ -137,20 +143,27 @@ def write_files(jsonl: Path, named: Mapping[str, str]) -> list[str]:
         For each name of a recording its path, whose header tells the highest frequency for Raven.
     """
     outputs = [jsonl]
-    by_path = (
-        {**row, "audio_path": named.get(row["audio_path"], row["audio_path"])} for row in read_rows(jsonl)
-    )
-    stem = jsonl.with_suffix("")
-    outputs += write_tables(read_rows(jsonl), "csv", stem, overwrite=True)
-    for written in write_tables(by_path, "raven,audacity", stem, overwrite=True, merge_consecutive=True):
-        names = {path: name for name, path in named.items()}
-        for file in written.rglob("*.txt"):
-            text = file.read_text(encoding="utf-8")
-            for path in sorted(names, key=len, reverse=True):
-                text = text.replace(path, names[path])
-            file.write_text(text, encoding="utf-8")
-        outputs.append(Path(shutil.make_archive(str(written), "zip", written)))
-        shutil.rmtree(written)
+    outputs += write_tables(read_rows(jsonl), "csv", jsonl.with_suffix(""), overwrite=True)
+    raven, audacity = jsonl.with_suffix(".raven"), jsonl.with_suffix(".audacity")
+    for folder in (raven, audacity):
+        shutil.rmtree(folder, ignore_errors=True)  # of an earlier time that did not come to its end
+
+    def header_of(name: str) -> Header:
+        return replace(read_header(named[name]), path=name)
+
+    # Files go by the recordings' names, which differ; their paths have folders that nobody knows.
+    here = os.path.abspath("")
+    calibrated = are_calibrated(read_rows(jsonl))
+    for writer in (
+        RavenWriter(raven, here, header_of, calibrated=calibrated),
+        AudacityWriter(audacity, here),
+    ):
+        with closing(writer):
+            for row in annotation_rows(read_rows(jsonl), merge=True):
+                writer.write(row)
+    for folder in (raven, audacity):
+        outputs.append(Path(shutil.make_archive(str(folder), "zip", folder)))
+        shutil.rmtree(folder)
     return [str(path) for path in outputs]
 
 

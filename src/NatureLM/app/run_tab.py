@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator
 from dataclasses import dataclass, replace
-from html import escape
 from pathlib import Path
 from typing import Any
 
 import gradio as gr
 
 from NatureLM.app.house import House
+from NatureLM.app.numbers import FLOOR, Slider, number_of
 from NatureLM.app.player import clock
 from NatureLM.app.results import WIDTHS, failures_html, table, write_files
 from NatureLM.app.runs import Run
@@ -41,9 +41,9 @@ class RunTab:
         self._house = house
         self._picture = picture
 
-    def floor_slider(self, elem_id: str) -> gr.Slider:
+    def floor_slider(self, elem_id: str) -> Any:
         """Return the slider of the floor of evidence."""
-        return gr.Slider(
+        return Slider(
             *(0.0, 1.0, self._house.floor),
             step=0.01,
             label="Evidence floor (moving it answers again at once)",
@@ -61,9 +61,9 @@ class RunTab:
         state: RunState,
         paths: list[Path],
         question: str,
-        length: float,
-        hop: float,
-        floor: float,
+        length: float | None,
+        hop: float | None,
+        floor: float | None,
     ) -> Generator[tuple[Any, ...], None, None]:
         """Run; yield state, progress, picture, table and files as they become."""
         queries = [line.strip() for line in (question or "").splitlines() if line.strip()]
@@ -71,13 +71,15 @@ class RunTab:
             raise ConfigError("There is no question; write one, or several, each on a line of its own.")
         if not paths:
             raise ConfigError("There is no recording; choose one first.")
+        window, step = number_of(length, "Window"), number_of(hop, "Hop")
+        evidence = number_of(floor, "Evidence floor", FLOOR)
         if state.run is not None:
             state.run.cancel()
         if self._house.model.is_loading:
             yield state, "The model is still being loaded …", "", gr.skip(), None
-        engine = self._house.model.pipeline().engine(float(length), float(hop))
+        engine = self._house.model.pipeline().engine(window, step)
         if self._house.has_floor:
-            engine.settings = replace(engine.settings, min_evidence=float(floor))
+            engine.settings = replace(engine.settings, min_evidence=evidence)
         run = Run(self._house.model, engine, paths, queries, self._house.files.new_folder())
         state.run = run
         run.start()
@@ -92,9 +94,7 @@ class RunTab:
                 None,
             )
         if run.error is not None:
-            raise gr.Error(
-                escape(self._house.files.plain(run.error)), title="The run ended", print_exception=False
-            )
+            raise self._house.error(run.error, "The run ended")
         yield self._finished(state, run)
 
     def _finished(self, state: RunState, run: Run) -> tuple[Any, ...]:
@@ -102,8 +102,8 @@ class RunTab:
         wrong = [self._house.files.plain(text) for text in run.failures]
         ended = "Cancelled" if run.cancelled else "Done"
         text = (
-            f'<div class="state" role="status"><b>{ended}.</b> {run.answers} answers about '
-            f"{run.done_recordings} of {len(run.named)} recordings.</div>{failures_html(wrong)}"
+            f'<div class="state" role="status"><b>{ended}.</b> {_counted(run)} about '
+            f"{run.answered_recordings} of {len(run.named)} recordings.</div>{failures_html(wrong)}"
         )
         return state, text, self._picture(run), table(run.rows()), files
 
@@ -113,16 +113,20 @@ class RunTab:
             state.run.cancel()
         return state
 
-    def answer_again(self, state: RunState, floor: float) -> Generator[tuple[Any, ...], None, None]:
+    def answer_again(self, state: RunState, floor: float | None) -> Generator[tuple[Any, ...], None, None]:
         """Answer with another floor; outputs are those of :meth:`start`."""
         run = state.run
         if run is None or not run.wait(0.0) or not run.answers:
             yield (state, *[gr.skip()] * 4)
             return
-        for count in run.answer_again(floor):
+        for count in run.answer_again(number_of(floor, "Evidence floor", FLOOR)):
             if count % 64 == 0:
                 yield state, f"Answered again: {count} of {run.answers} …", gr.skip(), gr.skip(), gr.skip()
         yield self._finished(state, run)
+
+
+def _counted(run: Run) -> str:
+    return f"{run.answers} answer{'' if run.answers == 1 else 's'}"
 
 
 def _progress(run: Run) -> str:
@@ -130,7 +134,7 @@ def _progress(run: Run) -> str:
     time_left = "" if left is None else f"about {clock(left, whole=True)} left"
     wrong = f" · {len(run.failures)} could not be read" if run.failures else ""
     return (
-        f'<div role="status">{run.answers} answers · {run.done_recordings} of {len(run.named)} recordings · '
+        f'<div role="status">{_counted(run)} · {run.done_recordings} of {len(run.named)} recordings · '
         f"{clock(run.done_seconds, whole=True)} of {clock(run.total_seconds, whole=True)} heard{wrong} · "
         f'{time_left}</div><div class="progress" role="progressbar" aria-label="Share heard" '
         f'aria-valuemin="0" aria-valuemax="100" aria-valuenow="{100 * run.share:.0f}">'

@@ -43,6 +43,12 @@ class Run:
         The answers so far, in the rows of ``naturelm infer``; recordings go by their names.
     named : dict
         For each of these names its path.
+    answers : int
+        How many there are.
+    answered_recordings : int
+        How many recordings they are about.
+    done_recordings : int
+        How many recordings are over with, those that cannot be read among them.
     failures : list of str
         What is wrong with recordings.
     error : str or None
@@ -68,6 +74,7 @@ class Run:
         self.total_seconds = 0.0
         self.done_seconds = 0.0
         self.done_recordings = 0
+        self.answered_recordings = 0
         self.answers = 0
         self._began = time.monotonic()
         self._stop = threading.Event()
@@ -121,7 +128,7 @@ class Run:
             self._ended.set()
 
     def _answer_all(self) -> None:
-        before = 0.0
+        before, answered = 0.0, set[int]()
         with (
             closing(JsonlWriter(self.jsonl)) as writer,
             closing(self._engine.batches(self._recordings)) as batches,
@@ -135,6 +142,8 @@ class Run:
                     if isinstance(event, Answer):
                         writer.write(event.as_row())
                         self.answers += 1
+                        answered.add(index)
+                        self.answered_recordings = len(answered)
                         self.done_seconds = before + event.end_seconds
                     elif isinstance(event, (Failure, Finished)):
                         before += _duration(self._recordings[index].path)

@@ -26,12 +26,14 @@ STARTING = b"""<!doctype html><html lang="en"><head><meta charset="utf-8"><title
 
 CLOSED = (
     *("proxy=", "vibe", "undo-vibe", "runs", "run-history", "dev", "deep_link", "process_recording"),
-    *("custom_component", "monitoring", "profiling"),
+    *("custom_component", "monitoring", "profiling", "openapi"),
 )
 """Beginnings of Gradio's routes that this page has no use for: some fetch addresses, some write code."""
 
 MOST_REQUEST_BYTES = 8_000_000
 """Of a request that is no upload."""
+
+TOO_LARGE = 413, b"The request is too large."
 
 POLICY = "; ".join(
     (
@@ -133,17 +135,30 @@ class Guard:
             return
         refused = self._refusal(scope)
         if refused is not None:
-            status, text = refused
-            headers = [
-                (b"content-type", b"text/plain; charset=utf-8"),
-                (b"content-length", b"%d" % len(text)),
-            ]
-            await send({"type": "http.response.start", "status": status, "headers": headers})
-            await send({"type": "http.response.body", "body": text})
+            await _refuse(send, *refused)
             return
+        came, is_begun, is_too_large = 0, False, False
+
+        async def counted() -> MutableMapping[str, Any]:
+            # The header with the length may be missing: what comes is counted.
+            nonlocal came, is_too_large
+            if is_too_large:
+                return {"type": "http.disconnect"}
+            message = await receive()
+            came += len(message.get("body", b""))
+            if came <= MOST_REQUEST_BYTES:
+                return message
+            is_too_large = True
+            if not is_begun:
+                await _refuse(send, *TOO_LARGE)
+            return {"type": "http.disconnect"}
 
         async def with_policy(message: MutableMapping[str, Any]) -> None:
+            nonlocal is_begun
+            if is_too_large and not is_begun:
+                return  # refused already
             if message["type"] == "http.response.start":
+                is_begun = True
                 message["headers"] = [
                     *message.get("headers", []),
                     (b"content-security-policy", POLICY.encode()),
@@ -152,11 +167,14 @@ class Guard:
                 ]
             await send(message)
 
-        await self._app(scope, receive, with_policy)
+        try:
+            await self._app(scope, receive if _is_upload(scope) else counted, with_policy)
+        except Exception:
+            if not is_too_large:
+                raise  # else the app has only seen its request end
 
     def _refusal(self, scope: Scope) -> tuple[int, bytes] | None:
-        path = str(scope["path"]).lstrip("/")
-        route = path.removeprefix("gradio_api/").lstrip("/")
+        route = _route(scope)
         if route.startswith(CLOSED):
             return 404, b"Not found"
         for kind in ("file=", "file/"):
@@ -165,9 +183,27 @@ class Guard:
                 if not (self._files.may_read(named) and self._files.may_read(unquote(named))):
                     return 403, b"This file is not the app's to show."
         length = next((value for name, value in scope["headers"] if name == b"content-length"), b"0")
-        if not route.startswith("upload") and length.isdigit() and int(length) > MOST_REQUEST_BYTES:
-            return 413, b"The request is too large."
+        if not _is_upload(scope) and length.isdigit() and int(length) > MOST_REQUEST_BYTES:
+            return TOO_LARGE
         return None
+
+
+def _route(scope: Scope) -> str:
+    return str(scope["path"]).lstrip("/").removeprefix("gradio_api/").lstrip("/")
+
+
+def _is_upload(scope: Scope) -> bool:
+    """Whether a request is an upload, whose size Gradio limits."""
+    return _route(scope).rstrip("/") == "upload"
+
+
+async def _refuse(send: Send, status: int, text: bytes) -> None:
+    headers = [
+        (b"content-type", b"text/plain; charset=utf-8"),
+        (b"content-length", b"%d" % len(text)),
+    ]
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    await send({"type": "http.response.body", "body": text})
 
 
 def serve(listening: socket.socket, app: App, *, stopped: threading.Event | None = None) -> None:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, TextIO
 
-from NatureLM.infer.writers.places import place_of, read_header
+from NatureLM.infer.writers.places import Header, place_of, read_header
 from NatureLM.infer.writers.tables import csv_line
 
 RAVEN_COLUMNS = (
@@ -120,18 +120,38 @@ class RecordingFilesWriter:
 
 
 class RavenWriter(RecordingFilesWriter):
-    """A Raven selection table per recording."""
+    """A Raven selection table per recording.
+
+    Parameters
+    ----------
+    folder : path
+        To be created.
+    root : str
+        The folder that all recordings share.
+    header_of : callable
+        Returns a recording's header.
+    calibrated : bool
+        Whether detections have a probability, which has a column then.
+    """
 
     ending = RAVEN_ENDING
 
-    def __init__(self, folder: Path, root: str, *, calibrated: bool = False) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        root: str,
+        header_of: Callable[[str], Header] = read_header,
+        *,
+        calibrated: bool = False,
+    ) -> None:
         super().__init__(folder, root)
         self.first_line = _raven_header(calibrated)
+        self._header_of = header_of
         self._calibrated = calibrated
 
     def line(self, row: Mapping[str, Any], number: int) -> str:
         """Return a line of the table."""
-        header = read_header(row["audio_path"])
+        header = self._header_of(row["audio_path"])
         return _selection(row, number, 0.0, header.path, header.nyquist_hz, self._calibrated)
 
 

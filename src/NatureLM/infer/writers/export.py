@@ -18,8 +18,8 @@ from NatureLM.infer.writers.jsonl import JsonlWriter, read_rows
 from NatureLM.infer.writers.places import common_folder
 from NatureLM.infer.writers.rows import (
     COLUMNS,
-    PROBABILITY,
     annotation_rows,
+    are_calibrated,
     long_columns,
     long_rows,
     species_columns,
@@ -179,9 +179,7 @@ def remove(path: Path) -> None:
 
 def _write_all(source: Path, outputs: Outputs, parameters: Mapping[str, Any]) -> list[Path]:
     outputs.main.absolute().parent.mkdir(parents=True, exist_ok=True)
-    calibrated = "calibration" in parameters or any(
-        PROBABILITY in detection for row in read_rows(source) for detection in row.get("detections") or ()
-    )
+    calibrated = "calibration" in parameters or are_calibrated(read_rows(source))
     unfinished = write_unfinished(
         lambda: read_rows(source),
         outputs,

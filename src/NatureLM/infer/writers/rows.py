@@ -41,6 +41,11 @@ def long_columns(calibrated: bool) -> tuple[str, ...]:
     return (*LONG_COLUMNS, PROBABILITY) if calibrated else LONG_COLUMNS
 
 
+def are_calibrated(rows: Iterable[Row]) -> bool:
+    """Return whether any detection of the rows has a probability."""
+    return any(PROBABILITY in detection for row in rows for detection in row.get("detections") or ())
+
+
 def long_rows(rows: Iterable[Row], *, merge: bool = False) -> Iterator[dict[str, Any]]:
     """Yield a row per species and window; an answer that names none keeps one, without names.
 
