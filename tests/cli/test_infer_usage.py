@@ -44,7 +44,7 @@ def in_a_folder_with_a_recording(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
         (["--audio-path", "a.wav", "--query", "Which?", "--week", "0"], "week 0: expected 1 to 48"),
         (
             ["--audio-path", "a.wav", "--query", "Which?", "--date", "17.5."],
-            "candidates.date: input should be",
+            "date 17.5.: expected a day as YYYY-MM-DD",
         ),
         (["--audio-path", "a.wav", "--query", "Which?", "--device", "tpu"], "'tpu' is not one of"),
         (["--audio-path", "a.wav", "--query", "Which?", "--channel", "left"], "channel is 'left'"),
