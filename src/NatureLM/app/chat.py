@@ -329,7 +329,8 @@ class Chat:
         ]
         stop.click(None, None, None, cancels=asking, **private)
         cleared = [clear.click, chat.clear]
-        gr.on(cleared, None, None, question, js="() => ''", **private)
+        # At once, whatever becomes of the request: Gradio may lose one that comes as another ends.
+        gr.on(cleared, None, None, [question, chat], js="() => ['', []]", **private)
         gr.on(
             cleared,
             house.said(self.clear),
