@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from NatureLM.app.server import App, Guard, StartingPage, address, listen, serve
 from NatureLM.app.settings import AppSettings
+from NatureLM.app.streams import Streams
 from NatureLM.app.temporary import remove_abandoned
 from NatureLM.errors import ConfigError
 
@@ -125,7 +126,10 @@ def mounted(house: House, port: int) -> App:
     )
     # Gradio checks which files requests may name only where it believes that it was launched.
     blocks.has_launched = True
-    return Guard(app, house.files)
+    streams = Streams()
+    queue: Any = blocks._queue
+    queue.clean_events = streams.patient(queue.clean_events)
+    return Guard(app, house.files, streams)
 
 
 def _read(name: str) -> str:

@@ -329,7 +329,7 @@ class Chat:
         ]
         stop.click(None, None, None, cancels=asking, **private)
         cleared = [clear.click, chat.clear]
-        # At once, whatever becomes of the request: Gradio may lose one that comes as another ends.
+        # At once; the server empties it again when it has ended what is on its way.
         gr.on(cleared, None, None, [question, chat], js="() => ['', []]", **private)
         gr.on(
             cleared,

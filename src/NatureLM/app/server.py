@@ -7,11 +7,13 @@ import select
 import socket
 import threading
 from collections.abc import Awaitable, Callable, MutableMapping
+from contextlib import nullcontext
 from typing import Any
 from urllib.parse import unquote
 
 from NatureLM.app.files import AppFiles
 from NatureLM.app.settings import AppSettings
+from NatureLM.app.streams import Streams
 from NatureLM.errors import ConfigError
 
 Scope = MutableMapping[str, Any]
@@ -122,11 +124,14 @@ class Guard:
     ----------
     app : ASGI application
     files : AppFiles
+    streams : Streams, optional
+        Told which are open.
     """
 
-    def __init__(self, app: App, files: AppFiles) -> None:
+    def __init__(self, app: App, files: AppFiles, streams: Streams | None = None) -> None:
         self._app = app
         self._files = files
+        self._streams = streams or Streams()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request."""
@@ -167,8 +172,11 @@ class Guard:
                 ]
             await send(message)
 
+        is_stream = _route(scope).rstrip("/") == "queue/data"
+        open_stream = self._streams.opened(scope.get("query_string", b"")) if is_stream else nullcontext()
         try:
-            await self._app(scope, receive if _is_upload(scope) else counted, with_policy)
+            with open_stream:
+                await self._app(scope, receive if _is_upload(scope) else counted, with_policy)
         except Exception:
             if not is_too_large:
                 raise  # else the app has only seen its request end
