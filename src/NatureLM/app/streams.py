@@ -6,7 +6,6 @@ import asyncio
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
 from urllib.parse import parse_qs
 
 SECONDS = 3.0
@@ -52,7 +51,7 @@ class Streams:
 
         return clean_later
 
-    async def _clean_unless_back(self, clean: Callable[..., Awaitable[None]], visitor: str) -> Any:
+    async def _clean_unless_back(self, clean: Callable[..., Awaitable[None]], visitor: str) -> None:
         await asyncio.sleep(self._seconds)
         if visitor not in self._open:
             await clean(session_hash=visitor)
