@@ -126,10 +126,7 @@ def mounted(house: House, port: int) -> App:
     )
     # Gradio checks which files requests may name only where it believes that it was launched.
     blocks.has_launched = True
-    streams = Streams()
-    queue: Any = blocks._queue
-    queue.clean_events = streams.patient(queue.clean_events)
-    return Guard(app, house.files, streams)
+    return Guard(Streams(app), house.files)
 
 
 def _read(name: str) -> str:

@@ -7,18 +7,17 @@ import select
 import socket
 import threading
 from collections.abc import Awaitable, Callable, MutableMapping
-from contextlib import nullcontext
 from typing import Any
 from urllib.parse import unquote
 
 from NatureLM.app.files import AppFiles
 from NatureLM.app.settings import AppSettings
-from NatureLM.app.streams import Streams
 from NatureLM.errors import ConfigError
 
 Scope = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
-Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 STARTING = b"""<!doctype html><html lang="en"><head><meta charset="utf-8"><title>NatureLM-audio</title>
@@ -124,14 +123,11 @@ class Guard:
     ----------
     app : ASGI application
     files : AppFiles
-    streams : Streams, optional
-        Told which are open.
     """
 
-    def __init__(self, app: App, files: AppFiles, streams: Streams | None = None) -> None:
+    def __init__(self, app: App, files: AppFiles) -> None:
         self._app = app
         self._files = files
-        self._streams = streams or Streams()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request."""
@@ -144,7 +140,7 @@ class Guard:
             return
         came, is_begun, is_too_large = 0, False, False
 
-        async def counted() -> MutableMapping[str, Any]:
+        async def counted() -> Message:
             # The header with the length may be missing: what comes is counted.
             nonlocal came, is_too_large
             if is_too_large:
@@ -158,7 +154,7 @@ class Guard:
                 await _refuse(send, *TOO_LARGE)
             return {"type": "http.disconnect"}
 
-        async def with_policy(message: MutableMapping[str, Any]) -> None:
+        async def with_policy(message: Message) -> None:
             nonlocal is_begun
             if is_too_large and not is_begun:
                 return  # refused already
@@ -172,17 +168,14 @@ class Guard:
                 ]
             await send(message)
 
-        is_stream = _route(scope).rstrip("/") == "queue/data"
-        open_stream = self._streams.opened(scope.get("query_string", b"")) if is_stream else nullcontext()
         try:
-            with open_stream:
-                await self._app(scope, receive if _is_upload(scope) else counted, with_policy)
+            await self._app(scope, receive if _is_upload(scope) else counted, with_policy)
         except Exception:
             if not is_too_large:
                 raise  # else the app has only seen its request end
 
     def _refusal(self, scope: Scope) -> tuple[int, bytes] | None:
-        route = _route(scope)
+        route = route_of(scope)
         if route.startswith(CLOSED):
             return 404, b"Not found"
         for kind in ("file=", "file/"):
@@ -196,13 +189,14 @@ class Guard:
         return None
 
 
-def _route(scope: Scope) -> str:
+def route_of(scope: Scope) -> str:
+    """Return what is asked for, without the beginning that Gradio's routes share."""
     return str(scope["path"]).lstrip("/").removeprefix("gradio_api/").lstrip("/")
 
 
 def _is_upload(scope: Scope) -> bool:
     """Whether a request is an upload, whose size Gradio limits."""
-    return _route(scope).rstrip("/") == "upload"
+    return route_of(scope).rstrip("/") == "upload"
 
 
 async def _refuse(send: Send, status: int, text: bytes) -> None:

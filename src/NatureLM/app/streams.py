@@ -1,57 +1,101 @@
-"""The streams over which pages get their answers, and whether a visitor has left."""
+"""The streams over which pages get what they asked for."""
 
 from __future__ import annotations
 
 import asyncio
-from collections import Counter
-from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager
+import re
 from urllib.parse import parse_qs
 
-SECONDS = 3.0
-"""Within which a page that waits for something opens its stream again."""
+from NatureLM.app.server import App, Message, Receive, Scope, Send, route_of
+
+CLOSE = b'"msg":"close_stream"'
+"""What Gradio's server sends last over a stream (within other messages its quotes would be escaped)."""
+
+SESSION = re.compile(rb'"session_hash"\s*:\s*"([^"]*)"')
+
+SECONDS = 5.0
+"""Longest that a page is awaited to close its stream."""
 
 
 class Streams:
-    """Keeps what visitors asked for while their page opens its stream anew.
+    """Has a page close its stream before it hears that its next request is accepted.
 
-    Gradio's page closes its stream when it waits for nothing more, and opens another for its next request.
-    The server takes a closed stream for a visitor who left and drops all that they asked for: also a request
-    that came meanwhile, whose answer the page would then await for ever. Here it first waits a moment.
+    Gradio's server tells the page to close its stream once nothing that it asked for is unanswered. What the
+    page asks for before it has heard of that, it expects on the stream that it is about to close, and it
+    opens no other: the answer never comes, as if the button had not been pressed. So the server keeps a
+    stream that is told to close open until the page has closed it, and tells it only then that its next
+    request is accepted; for that the page opens a new stream.
+
+    Parameters
+    ----------
+    app : ASGI application
+        Gradio's.
+    seconds : float
+        Longest that a page is awaited to close its stream.
     """
 
-    def __init__(self, seconds: float = SECONDS) -> None:
+    def __init__(self, app: App, seconds: float = SECONDS) -> None:
+        self._app = app
         self._seconds = seconds
-        self._open: Counter[str] = Counter()
-        self._waiting: set[asyncio.Task[None]] = set()
+        self._closing: dict[str, list[asyncio.Event]] = {}
 
-    @contextmanager
-    def opened(self, query: bytes) -> Iterator[None]:
-        """Count a stream as open, given the query of its address."""
-        visitor = parse_qs(query.decode("latin-1")).get("session_hash", [""])[0]
-        self._open[visitor] += 1
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer a request."""
+        asked = route_of(scope).rstrip("/") if scope["type"] == "http" else ""
+        if asked == "queue/data":
+            await self._stream(scope, receive, send)
+        elif asked == "queue/join":
+            await self._accept(scope, receive, send)
+        else:
+            await self._app(scope, receive, send)
+
+    async def _stream(self, scope: Scope, receive: Receive, send: Send) -> None:
+        query = parse_qs(scope.get("query_string", b"").decode("latin-1"))
+        visitor = query.get("session_hash", [""])[0]
+        closed = asyncio.Event()
+
+        async def closing(message: Message) -> None:
+            is_body = message["type"] == "http.response.body"
+            if is_body and CLOSE in message.get("body", b"") and not closed.is_set():
+                self._closing.setdefault(visitor, []).append(closed)
+            elif is_body and not message.get("more_body") and closed in self._closing.get(visitor, []):
+                await _left(receive, self._seconds)
+            await send(message)
+
         try:
-            yield
+            await self._app(scope, receive, closing)
         finally:
-            self._open[visitor] -= 1
-            if not self._open[visitor]:
-                del self._open[visitor]
+            closed.set()
+            others = [event for event in self._closing.pop(visitor, []) if event is not closed]
+            if others:
+                self._closing[visitor] = others
 
-    def patient(self, clean: Callable[..., Awaitable[None]]) -> Callable[..., Awaitable[None]]:
-        """Return Gradio's ``clean_events`` such that only visitors who stay away are forgotten."""
+    async def _accept(self, scope: Scope, receive: Receive, send: Send) -> None:
+        body = bytearray()
 
-        async def clean_later(*, session_hash: str | None = None, event_id: str | None = None) -> None:
-            if session_hash is None:
-                await clean(event_id=event_id)
-                return
-            # A task of its own: the stream that asks for it is ended.
-            task = asyncio.create_task(self._clean_unless_back(clean, session_hash))
-            self._waiting.add(task)
-            task.add_done_callback(self._waiting.discard)
+        async def read() -> Message:
+            message = await receive()
+            body.extend(message.get("body", b""))
+            return message
 
-        return clean_later
+        async def when_closed(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                for visitor in SESSION.findall(body)[-1:]:
+                    for closed in list(self._closing.get(visitor.decode("latin-1"), [])):
+                        await closed.wait()
+            await send(message)
 
-    async def _clean_unless_back(self, clean: Callable[..., Awaitable[None]], visitor: str) -> None:
-        await asyncio.sleep(self._seconds)
-        if visitor not in self._open:
-            await clean(session_hash=visitor)
+        await self._app(scope, read, when_closed)
+
+
+async def _left(receive: Receive, seconds: float) -> None:
+    """Wait until the connection is closed from the other side."""
+
+    async def left() -> None:
+        while (await receive())["type"] != "http.disconnect":
+            pass
+
+    try:
+        await asyncio.wait_for(left(), seconds)
+    except asyncio.TimeoutError:
+        return
