@@ -28,6 +28,7 @@ from NatureLM.training.settings import BundledTrainingConfig
 from NatureLM.training.tasks import Logits, TaskMaker
 from NatureLM.training.trainer import (
     answer_logits,
+    autocast,
     batch_loss,
     build_optimizers,
     embed_batch,
@@ -103,6 +104,19 @@ def test_a_share_of_the_examples_gives_the_gradient_of_all_in_the_mean(model: Na
     mean = torch.stack([gradient for _, gradient in drawn]).mean(dim=0)
     assert float((drawn[0][1] - whole).norm() / whole.norm()) > 0.2
     assert float((mean - whole).norm() / whole.norm()) < 0.2
+
+
+def test_products_in_bfloat16_give_nearly_the_same_gradients(model: NatureLM, batch: Batch) -> None:
+    for share in (1.0, 0.5):
+        found = []
+        for dtype in ("float32", "bfloat16"):
+            with autocast(BundledTrainingConfig(dtype=dtype), torch.device("cpu")):
+                found.append(gradients(model, batch, share, 3))
+        (loss, exact), (rounded_loss, rounded) = found
+        assert rounded_loss != loss
+        assert rounded_loss == pytest.approx(loss, rel=0.02)
+        assert rounded.dtype == torch.float32
+        assert float((rounded - exact).norm() / exact.norm()) < 0.05
 
 
 def test_every_part_of_the_model_learns(model: NatureLM, batch: Batch) -> None:

@@ -18,7 +18,7 @@ from NatureLM.training.tasks import Example, TaskMaker
 CONVERSATIONS = 0.4
 """Share of examples that are later turns of conversations."""
 
-PAIRS = 0.21
+PAIRS = 0.24
 """Share of examples that are about two recordings."""
 
 LOUD = 1.0

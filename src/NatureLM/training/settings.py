@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Literal
 
 from pydantic import Field
 
@@ -10,12 +11,17 @@ from NatureLM.config import Section
 
 
 class BundledTrainingConfig(Section):
-    """How the bundled model is built from nothing."""
+    """How the bundled model is built from nothing.
+
+    ``dtype`` is that of products while training (weights stay float32): bfloat16 halves the time of a step
+    where the processor multiplies in it, and takes longer where it does not.
+    """
 
     name: str = "naturelm-lite"
     output_path: Path = Path("naturelm_lite")
     seed: int = 0
     device: str = "cpu"
+    dtype: Literal["float32", "bfloat16"] = "float32"
 
     vocabulary_size: int = Field(4096, gt=256)
     hidden_size: int = Field(256, ge=16)

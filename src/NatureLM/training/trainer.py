@@ -144,7 +144,8 @@ def train_process(rank: int, settings: BundledTrainingConfig) -> None:
         asked = time.monotonic()
         batch = next(batches).to(device)
         waited += time.monotonic() - asked
-        losses.append(learn(model, batch, settings.learned_share, (settings.seed, rank, step)))
+        with autocast(settings, device):
+            losses.append(learn(model, batch, settings.learned_share, (settings.seed, rank, step)))
         average_gradients(model)
         torch.nn.utils.clip_grad_norm_(model.parameters(), settings.gradient_norm)
         for optimizer in optimizers:
@@ -172,6 +173,13 @@ def train_process(rank: int, settings: BundledTrainingConfig) -> None:
         save_model(model, folder / "model")
     distributed.barrier()
     distributed.destroy_process_group()
+
+
+def autocast(settings: BundledTrainingConfig, device: torch.device) -> torch.autocast:
+    """Return the context in which products are of the settings' dtype."""
+    # Copies of weights that are kept from reading without gradients would have none either.
+    is_half = settings.dtype == "bfloat16"
+    return torch.autocast(device.type, torch.bfloat16, enabled=is_half, cache_enabled=False)
 
 
 def schedule(step: int, settings: BundledTrainingConfig) -> float:
@@ -208,7 +216,7 @@ def answer_logits(model: NatureLM, batch: Batch) -> tuple[torch.Tensor, torch.Te
 def example_losses(model: NatureLM, batch: Batch) -> torch.Tensor:
     """Return the weighted cross entropy of each answer, summed over its tokens: float32 [examples]."""
     logits, labels, weights = answer_logits(model, batch)
-    losses = functional.cross_entropy(logits, labels, reduction="none") * weights
+    losses = functional.cross_entropy(logits.float(), labels, reduction="none") * weights
     examples = (batch.labels != IGNORED).nonzero()[:, 0]
     return losses.new_zeros(len(batch.labels)).index_add(0, examples, losses)
 
