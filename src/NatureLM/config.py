@@ -148,8 +148,9 @@ class InferenceConfig(Section):
         The model that answers when ``model`` cannot be had; None makes that an error.
     device : {"auto", "cpu", "cuda", "mps"}
         Where the model runs; ``auto`` takes a GPU where there is one.
-    int8 : bool
-        Whether the language model computes in 8-bit integers (CPU only): faster, but some answers change.
+    precision : {"bfloat16", "int8"} or None
+        What a CPU multiplies: bfloat16 numbers, where the processor has instructions for them, or 8-bit
+        integers (the language model alone). Faster, but some answers change. None: float32.
     window_length_seconds : float
         Length of a window.
     hop_length_seconds : float or None
@@ -176,7 +177,7 @@ class InferenceConfig(Section):
     model: str = "bundled"
     fallback: str | None = None
     device: Device = "auto"
-    int8: bool = False
+    precision: Literal["bfloat16", "int8"] | None = None
     window_length_seconds: float = Field(default=10.0, gt=0.0)
     hop_length_seconds: float | None = Field(default=None, gt=0.0)
     channel: Literal["mix", "each"] | int = "mix"

@@ -36,11 +36,14 @@ def build_engine(configuration: Configuration, model: NatureLM | None = None) ->
     if model is None:
         from NatureLM.models.loading import load_model
 
-        model = load_model(config.model, config.device, config.fallback)
+        # In float32 the model would take twice the memory that it has in bfloat16 at the end.
+        dtype = "auto" if config.precision == "bfloat16" else None
+        model = load_model(config.model, config.device, config.fallback, dtype)
     layers = configuration.generation_layers(model)
     settings = answer_settings(model, *layers)
-    if config.int8 and model.int8_alpha is None:
-        model.to_int8(1.0 if settings.merging_alpha is None else settings.merging_alpha)
+    if config.precision not in (None, model.precision):
+        alpha = 1.0 if settings.merging_alpha is None else settings.merging_alpha
+        model.to_precision(config.precision, alpha)
     calibration = None if config.calibration is None else read_calibration(config.calibration)
     engine = Engine(
         model,

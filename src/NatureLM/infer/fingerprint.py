@@ -29,8 +29,8 @@ def model_fingerprint(model: NatureLM) -> str:
     for fleeting in ("_name_or_path", "transformers_version", "torch_dtype", "dtype"):
         config.pop(fleeting, None)
     digest.update(repr(sorted(config.items())).encode())
-    if model.int8_alpha is not None:
-        digest.update(f"int8 {model.int8_alpha}".encode())
+    if model.precision is not None:
+        digest.update(f"{model.precision} {model.fixed_alpha}".encode())
     for name, tensor in sorted(model.state_dict().items()):
         if not isinstance(tensor, torch.Tensor):
             continue  # packed integers, which the layers' float neighbours stand for

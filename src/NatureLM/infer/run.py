@@ -208,7 +208,8 @@ def _workers(request: RunRequest, engine: Engine, fingerprint: str, keep: bool) 
     setup = Setup(
         model=str(engine.model.requested_as),
         device=devices[0],
-        int8_alpha=engine.model.int8_alpha,
+        precision=engine.model.precision,
+        fixed_alpha=engine.model.fixed_alpha,
         threads=max(1, torch.get_num_threads() // len(devices)),
         settings=engine.settings,
         most=engine.batch_size,

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import BinaryIO
 
 from NatureLM.errors import NatureLMError
-from NatureLM.models.answering import AnswerSettings
+from NatureLM.models.answering import AnswerSettings, Precision
 
 
 @dataclass(frozen=True)
@@ -28,8 +28,8 @@ class Setup:
         Name of the model to load; there is no fallback.
     device : str
         Where it runs.
-    int8_alpha : float or None
-        As the model's own attribute.
+    precision, fixed_alpha
+        As the model's own attributes.
     threads : int
         Threads that it computes with on a CPU.
     settings : AnswerSettings
@@ -39,7 +39,8 @@ class Setup:
 
     model: str
     device: str
-    int8_alpha: float | None
+    precision: Precision | None
+    fixed_alpha: float | None
     threads: int
     settings: AnswerSettings
     most: int
@@ -56,9 +57,10 @@ def serve(inbox: BinaryIO, outbox: BinaryIO) -> None:
         from NatureLM.models.loading import load_model
 
         torch.set_num_threads(setup.threads)
-        model = load_model(setup.model, setup.device)
-        if setup.int8_alpha is not None:
-            model.to_int8(setup.int8_alpha)
+        dtype = "auto" if setup.precision == "bfloat16" else None
+        model = load_model(setup.model, setup.device, dtype=dtype)
+        if setup.precision is not None:
+            model.to_precision(setup.precision, setup.fixed_alpha or 0.0)
         _send(outbox, model_fingerprint(model))
         while True:
             waveforms, asked, candidates = pickle.load(inbox)

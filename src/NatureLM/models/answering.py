@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from typing import Literal
 
 NOTHING_HEARD = "None"
 """The answer about a silent window, and in place of one that is withheld, in the word that models use."""
+
+Precision = Literal["bfloat16", "int8"]
+"""What a CPU multiplies where it is asked for other than float32 numbers."""
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 
@@ -32,6 +32,12 @@ def choose_device(name: str = "auto") -> torch.device:
     if not present.get(device.type, False):
         raise ConfigError(f"The device {name!r} is not available on this machine; use auto or cpu.")
     return device
+
+
+def multiplies_bfloat16() -> bool:
+    """Return whether this computer's processor has instructions for products of bfloat16 numbers."""
+    capabilities: dict[str, Any] = getattr(torch.cpu, "get_capabilities", dict)()
+    return any(has for name, has in capabilities.items() if "bf16" in name)
 
 
 def language_dtype(config: NatureLMConfig, device: torch.device) -> torch.dtype:

@@ -32,7 +32,10 @@ HUB_OPTIONS = ("revision", "token", "cache_dir", "llama_path")
 
 
 def load_model(
-    name_or_path: str | os.PathLike[str] = BUNDLED, device: str = "auto", fallback: str | None = None
+    name_or_path: str | os.PathLike[str] = BUNDLED,
+    device: str = "auto",
+    fallback: str | None = None,
+    dtype: str | None = None,
 ) -> NatureLM:
     """Load a model and put it on a device, ready to answer.
 
@@ -44,6 +47,8 @@ def load_model(
         ``"auto"`` takes CUDA or Apple's GPU where there is one.
     fallback : str or None
         The model to take, with a warning, if the first cannot be had.
+    dtype : str or None
+        Of the language model, where it is not what the device has it in; ``"auto"``: as stored.
 
     Returns
     -------
@@ -65,6 +70,8 @@ def load_model(
     chosen = choose_device(device)
     # Straight to a GPU: a large model need not fit in the computer's own memory first.
     placement: dict[str, Any] = {} if chosen.type == "cpu" else {"device_map": {"": chosen}}
+    if dtype is not None:
+        placement["dtype"] = dtype
     try:
         model = NatureLM.from_pretrained(name_or_path, **placement)
     except ModelUnavailableError as error:

@@ -97,6 +97,22 @@ def unmerge_lora(language_model: LlamaForCausalLM) -> None:
         _unmerge(layer)
 
 
+def fold_lora(language_model: LlamaForCausalLM, alpha: float) -> None:
+    """Add scaled LoRA to the weights for good: what is left are plain layers.
+
+    Sums are of float32 numbers, rounded to what the weights are in.
+    """
+    for module in list(language_model.modules()):
+        for name, layer in list(module.named_children()):
+            if ADAPTER not in getattr(layer, "lora_A", ()):
+                continue
+            _unmerge(layer)
+            layer.scaling[ADAPTER] = alpha * layer.lora_alpha[ADAPTER] / layer.r[ADAPTER]
+            linear = layer.base_layer
+            linear.weight.data = _sum(layer, linear.weight.data.float()).to(linear.weight.dtype)
+            setattr(module, name, linear)
+
+
 def room_to_merge(language_model: LlamaForCausalLM) -> bool:
     """Return whether the tuned layers' weights can take LoRA in, and fit into memory twice more."""
     layers = lora_layers(language_model)
@@ -124,11 +140,16 @@ def _holds_sums(weight: torch.Tensor) -> bool:
 def _merge(layer: Any) -> None:
     """Add LoRA to a layer's weight, and keep what the weight was."""
     weight = layer.base_layer.weight
-    change = layer.lora_B[ADAPTER].weight.float() @ layer.lora_A[ADAPTER].weight.float()
     layer.unmerged_weight = weight.data
-    weight.data = torch.add(weight.data, change.detach(), alpha=layer.scaling[ADAPTER])
+    weight.data = _sum(layer, weight.data)
     # peft passes a merged layer's input through its weight alone.
     layer.merged_adapters.append(ADAPTER)
+
+
+def _sum(layer: Any, weight: torch.Tensor) -> torch.Tensor:
+    """Return a layer's float32 weight with its scaled LoRA added."""
+    change = layer.lora_B[ADAPTER].weight.float() @ layer.lora_A[ADAPTER].weight.float()
+    return torch.add(weight, change.detach(), alpha=layer.scaling[ADAPTER])
 
 
 def _unmerge(layer: Any) -> None:

@@ -17,15 +17,15 @@ from transformers.modeling_outputs import CausalLMOutputWithPast
 from NatureLM.errors import ConfigError
 from NatureLM.models.adapters import build_adapter
 from NatureLM.models.adapters.base import Adapter, PromptContext, Questions
-from NatureLM.models.answering import AnswerSettings, Candidates, ModelAnswer, Turn
+from NatureLM.models.answering import AnswerSettings, Candidates, ModelAnswer, Precision, Turn
 from NatureLM.models.configuration import NatureLMConfig
 from NatureLM.models.encoders.base import AudioEncoder
 from NatureLM.models.encoders.registry import build_encoder
 from NatureLM.models.generating import generate_answers
-from NatureLM.models.int8 import quantize_to_int8
 from NatureLM.models.label_answers import LabelAnswers
 from NatureLM.models.label_rules import LabelChoice
-from NatureLM.models.lora import add_lora, room_to_merge, set_lora_strength, unmerge_lora
+from NatureLM.models.lora import add_lora, fold_lora, room_to_merge, set_lora_strength, unmerge_lora
+from NatureLM.models.precision import check_bfloat16, quantize_to_int8, round_products
 from NatureLM.models.processing import NatureLMProcessor
 from NatureLM.models.watching import Watch
 
@@ -55,8 +55,10 @@ class NatureLM(PreTrainedModel, GenerationMixin):
     }
 
     processor: NatureLMProcessor
-    int8_alpha: float | None = None
-    """Strength that LoRA was given for good when the language model went to int8; None before."""
+    precision: Precision | None = None
+    """What products are computed in, where that is not as the model was loaded."""
+    fixed_alpha: float | None = None
+    """Strength that LoRA was given for good with that precision; None before."""
     requested_as: str
     """The name or path that the model was loaded by (a fallback's own, where one answers)."""
     adapter: Adapter
@@ -110,28 +112,41 @@ class NatureLM(PreTrainedModel, GenerationMixin):
         from NatureLM.models.licence_files import write_notice
         from NatureLM.models.loading import quiet_transformers
 
-        if self.int8_alpha is not None:
-            raise ConfigError("A model in int8 cannot be saved; save it before, or load it again.")
+        if self.precision is not None:
+            raise ConfigError(
+                f"A model in {self.precision} cannot be saved; save it before, or load it again."
+            )
         with quiet_transformers():
             super().save_pretrained(save_directory, **kwargs)
         self.processor.tokenizer.save_pretrained(save_directory)
         write_notice(Path(save_directory), self.config)
 
-    def to_int8(self, merging_alpha: float = 1.0) -> NatureLM:
-        """Turn the language model into 8-bit integers (CPU only): faster, but some answers change.
+    def to_precision(self, precision: Precision, merging_alpha: float = 1.0) -> NatureLM:
+        """Have a CPU compute products in bfloat16 or in 8-bit integers: faster, but some answers change.
 
         Parameters
         ----------
+        precision : {"bfloat16", "int8"}
+            ``"bfloat16"`` holds for all linear layers; float16 or bfloat16 weights become float32 elsewhere.
+            ``"int8"`` holds for the language model's.
         merging_alpha : float
             Strength of LoRA from now on.
 
         Raises
         ------
         ConfigError
-            If the language model is not in float32 on the CPU.
+            If the model has a precision already, is not on a CPU, or the CPU gains nothing by it; for int8,
+            if the language model is not in float32.
         """
-        quantize_to_int8(self.language_model, merging_alpha)
-        self.int8_alpha = merging_alpha
+        if self.precision is not None:
+            raise ConfigError(f"This model is in {self.precision} already; load it again for {precision}.")
+        if precision == "bfloat16":
+            check_bfloat16(self.device)
+            fold_lora(self.language_model, merging_alpha)
+            round_products(self)
+        else:
+            quantize_to_int8(self.language_model, merging_alpha)
+        self.precision, self.fixed_alpha = precision, merging_alpha
         return self
 
     def state_dict(self, *args: Any, **kwargs: Any) -> Any:
@@ -295,12 +310,12 @@ class NatureLM(PreTrainedModel, GenerationMixin):
         Parameters and errors are those of :meth:`answer`.
         """
         alpha = 1.0 if settings.merging_alpha is None else settings.merging_alpha
-        if self.int8_alpha not in (None, alpha):
+        if self.fixed_alpha not in (None, alpha):
             raise ConfigError(
-                f"In int8 the merging alpha stays at {self.int8_alpha:g}; {alpha:g} needs the model "
-                "loaded anew."
+                f"In {self.precision} the merging alpha stays at {self.fixed_alpha:g}; {alpha:g} needs the "
+                "model loaded anew."
             )
-        if self.config.lora and self.int8_alpha is None:
+        if self.config.lora and self.fixed_alpha is None:
             set_lora_strength(self.language_model, alpha, merge=room_to_merge(self.language_model))
         windows = [list(item) if isinstance(item, (list, tuple)) else [item] for item in features]
         lists = [[one] if isinstance(one, Candidates) else list(one) for one in candidates or ()]
