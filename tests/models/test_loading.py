@@ -5,12 +5,15 @@ from __future__ import annotations
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
 from NatureLM.errors import CheckpointError, ConfigError, ModelUnavailableError
+from NatureLM.models.answering import AnswerSettings
 from NatureLM.models.loading import BUNDLED_FOLDER, load_model
 from NatureLM.models.naturelm import NatureLM
 
@@ -141,3 +144,28 @@ def test_a_model_in_the_hubs_cache_loads_offline(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
     assert NatureLM.from_pretrained("someone/lite").config.name == "naturelm-lite"
+
+
+def said(model: NatureLM) -> tuple[str, float]:
+    wave = np.sin(np.arange(32_000) * 0.3).astype(np.float32)
+    (features,) = model.encode_audio([wave])
+    (answer,) = model.answer([features], ["a b"], AnswerSettings(max_new_tokens=6, num_beams=2))
+    return answer.text, answer.mean_logprob
+
+
+@pytest.mark.parametrize("device_map", ["auto", "sequential", "cpu"])
+def test_device_maps_change_no_answer(made: Any, device_map: str) -> None:
+    placed = NatureLM.from_pretrained(made.folder, device_map=device_map).eval()
+    assert said(placed) == said(NatureLM.from_pretrained(made.folder).eval())
+
+
+def test_layers_may_stay_on_disk(made: Any, tmp_path: Path) -> None:
+    parts = ("audio_encoder", "adapter", "language_model.lm_head")
+    inner = ("embed_tokens", "layers.0", "norm", "rotary_emb")
+    here = dict.fromkeys([*parts, *(f"language_model.model.{part}" for part in inner)], "cpu")
+    placed = NatureLM.from_pretrained(
+        made.folder, device_map={**here, "language_model.model.layers.1": "disk"}, offload_folder=tmp_path
+    ).eval()
+    assert placed.language_model.model.layers[1].mlp.up_proj.weight.device.type == "meta"
+    text, score = said(NatureLM.from_pretrained(made.folder).eval())
+    assert said(placed) == (text, pytest.approx(score, abs=1e-5))

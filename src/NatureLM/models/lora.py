@@ -79,7 +79,7 @@ def set_lora_strength(language_model: LlamaForCausalLM, alpha: float, merge: boo
     merge : bool
         Whether to add the scaled LoRA to the weights, which answers faster. The weights as they were are kept
         for the way back, so it takes the room of the tuned layers once more. Weights that are quantised or
-        in half precision are left alone: they could not hold the sum exactly.
+        in half precision are left alone: they could not hold the sum exactly; so are those that are on disk.
     """
     for layer in lora_layers(language_model):
         scaling = alpha * layer.lora_alpha[ADAPTER] / layer.r[ADAPTER]
@@ -133,8 +133,12 @@ def lora_layers(language_model: LlamaForCausalLM) -> list[Any]:
 
 
 def _holds_sums(weight: torch.Tensor) -> bool:
-    """Return whether a weight is plain float32; quantizers' own tensors may say that they are, too."""
-    return weight.dtype == torch.float32 and type(weight.data) is torch.Tensor
+    """Return whether a weight is plain float32 and there; quantizers' own tensors may say that they are, too.
+
+    What a device map leaves on disk, or in the computer's memory for a GPU, is there only to multiply.
+    """
+    plain = weight.dtype == torch.float32 and type(weight.data) is torch.Tensor
+    return plain and weight.device.type != "meta"
 
 
 def _merge(layer: Any) -> None:
