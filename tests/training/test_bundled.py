@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from pydantic import ValidationError
@@ -12,7 +13,14 @@ from transformers import PreTrainedTokenizerBase
 from NatureLM.errors import ConfigError
 from NatureLM.models.naturelm import NatureLM
 from NatureLM.training.answers import answer_forms
-from NatureLM.training.bundled import check_same_run, model_config, save_model, species_adapter
+from NatureLM.training.bundled import (
+    check_files,
+    check_same_run,
+    model_config,
+    prepare,
+    save_model,
+    species_adapter,
+)
 from NatureLM.training.settings import BundledTrainingConfig
 from NatureLM.training.trainer import train
 
@@ -23,6 +31,43 @@ def test_another_runs_folder_is_refused(tmp_path: Path) -> None:
     check_same_run(tmp_path / "settings.json", settings.model_copy(update={"steps": 7}))
     with pytest.raises(ConfigError, match=r"other settings \(seed, layers\)"):
         check_same_run(tmp_path / "settings.json", BundledTrainingConfig(output_path=tmp_path, layers=2))
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("settings.json", b'{"seed": 1'),
+        ("settings.json", b"[3]"),
+        ("tokenizer/tokenizer.json", b"{}"),
+        ("backgrounds.npy", b"no array"),
+        ("checkpoint.pt", b"PK no archive"),
+        ("checkpoint.pt", b""),
+    ],
+)
+def test_a_damaged_file_of_a_run_is_named(
+    tokenizer: PreTrainedTokenizerBase, tmp_path: Path, name: str, content: bytes
+) -> None:
+    settings = BundledTrainingConfig(output_path=tmp_path, seed=1)
+    tokenizer.save_pretrained(tmp_path / "tokenizer")
+    np.save(tmp_path / "backgrounds.npy", np.zeros((2, 3, 1024), np.float32))
+    torch.save({"step": 3, "model": {}, "optimizers": []}, tmp_path / "checkpoint.pt")
+    prepare(settings)
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(ConfigError, match=f"{name.split('/')[-1]} is damaged .*; remove it"):
+        prepare(settings)
+
+
+def test_an_array_that_is_no_bank_and_a_checkpoint_without_step_are_named(
+    tokenizer: PreTrainedTokenizerBase, tmp_path: Path
+) -> None:
+    tokenizer.save_pretrained(tmp_path / "tokenizer")
+    np.save(tmp_path / "backgrounds.npy", np.zeros(4, np.float32))
+    with pytest.raises(ConfigError, match=r"backgrounds\.npy is damaged \(it does not hold windows"):
+        check_files(tmp_path)
+    np.save(tmp_path / "backgrounds.npy", np.zeros((2, 3, 1024), np.float32))
+    torch.save({"model": {}}, tmp_path / "checkpoint.pt")
+    with pytest.raises(ConfigError, match=r"checkpoint\.pt is damaged"):
+        check_files(tmp_path)
 
 
 def test_a_device_that_is_not_there_is_refused(tmp_path: Path) -> None:

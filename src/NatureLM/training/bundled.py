@@ -5,6 +5,10 @@ from __future__ import annotations
 import json
 import logging
 import os
+import pickle
+import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -50,10 +54,15 @@ def prepare(settings: BundledTrainingConfig) -> None:
     Raises
     ------
     ConfigError
-        If the folder holds a run whose settings make another model or other data.
+        If the folder holds a run whose settings make another model or other data, or a file of it is damaged.
     """
     folder = settings.output_path
-    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigError(
+            f"output_path {folder} cannot be made ({error.strerror}); choose another."
+        ) from None
     check_same_run(folder / "settings.json", settings)
     if not (folder / "tokenizer" / "tokenizer.json").exists():
         logger.info("Training the tokenizer")
@@ -66,6 +75,54 @@ def prepare(settings: BundledTrainingConfig) -> None:
         unfinished = bank.with_suffix(".unfinished.npy")
         np.save(unfinished, made.embeddings)
         os.replace(unfinished, bank)
+    check_files(folder)
+
+
+@contextmanager
+def damage_told(file: Path) -> Iterator[None]:
+    """Say in one sentence what is wrong with a run's file.
+
+    Raises
+    ------
+    ConfigError
+        In place of whatever its reading raises.
+    """
+    try:
+        yield
+    except (
+        OSError,
+        ValueError,
+        KeyError,
+        EOFError,
+        RuntimeError,
+        pickle.UnpicklingError,
+        zipfile.BadZipFile,
+    ) as error:
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise ConfigError(
+            f"{file} is damaged ({reason}); remove it, and what it holds begins anew."
+        ) from error
+
+
+def check_files(folder: Path) -> None:
+    """Read a run's files once, before processes that would each fail with a report of their own are begun.
+
+    Raises
+    ------
+    ConfigError
+        With the first that is damaged.
+    """
+    with damage_told(folder / "tokenizer" / "tokenizer.json"):
+        load_tokenizer(folder)
+    with damage_told(folder / "backgrounds.npy"):
+        embeddings = np.load(folder / "backgrounds.npy", allow_pickle=False)
+        if embeddings.ndim != 3 or not len(embeddings):
+            raise ValueError("it does not hold windows of segments")
+    checkpoint = folder / "checkpoint.pt"
+    if checkpoint.exists():
+        with damage_told(checkpoint):
+            saved = torch.load(checkpoint, map_location="cpu", weights_only=True, mmap=True)
+            int(saved["step"]), saved["model"], saved["optimizers"]
 
 
 def check_same_run(described: Path, settings: BundledTrainingConfig) -> None:
@@ -78,7 +135,10 @@ def check_same_run(described: Path, settings: BundledTrainingConfig) -> None:
     """
     now = settings.model_dump(mode="json")
     if described.exists():
-        before = json.loads(described.read_text(encoding="utf-8"))
+        with damage_told(described):
+            before = json.loads(described.read_text(encoding="utf-8"))
+            if not isinstance(before, dict):
+                raise ValueError("it does not hold settings")
         changed = [name for name in RUN_IDENTITY if before.get(name) != now[name]]
         if changed:
             raise ConfigError(
