@@ -10,8 +10,10 @@ from NatureLM.errors import ConfigError
 
 pytest.importorskip("gradio")
 
+import gradio as gr
 from gradio import skip
 
+from NatureLM.app.app import page
 from NatureLM.app.chat import NOTHING_CHOSEN, Chat
 from NatureLM.app.conversations import ChatState, Conversation
 from NatureLM.app.prompts import tasks_of
@@ -208,3 +210,21 @@ def test_visitors_do_not_share_a_conversation(chat: Chat) -> None:
     told_two = ask(chat, two, ["spring_peeper.ogg"], "And its scientific name?")
     assert answers(told_one)[-1].startswith("Parus major")
     assert answers(told_two)[-1].startswith("Pseudacris crucifer")
+
+
+def test_what_was_made_to_be_played_goes_with_the_visitor(chat: Chat, house: House) -> None:
+    state, stays = ChatState(), ChatState()
+    for each in (state, stays):
+        ask(chat, each, ["great_tit.ogg"], SPECIES)
+    (played,), (other,) = state.played.values(), stays.played.values()
+    assert played.read_bytes()[:4] == b"RIFF"
+    state.forget()
+    assert not played.parent.exists()
+    assert other.exists()
+    assert (ASSETS / "great_tit.ogg").exists()
+    kept = [block for block in page(house).blocks.values() if isinstance(block, gr.State)]
+    assert [block.delete_callback.__name__ for block in kept if "State" in type(block.value).__name__] == [
+        "forget",
+        "end_run",
+        "end_run",
+    ]

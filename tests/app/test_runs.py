@@ -1,4 +1,5 @@
 import json
+import time
 import zipfile
 from pathlib import Path
 
@@ -6,6 +7,7 @@ import pytest
 
 from NatureLM.app.house import House
 from NatureLM.app.results import counts_chart, table, timeline, write_files
+from NatureLM.app.run_tab import RunState, end_run
 from NatureLM.app.runs import Run
 
 ASSETS = Path(__file__).parents[2] / "assets"
@@ -138,3 +140,21 @@ def test_a_cancelled_run_keeps_what_it_has(house: House) -> None:
     assert 0 < run.answers < 400
     assert len(list(run.rows())) == run.answers
     assert 0 < run.share < 1
+
+
+def test_nothing_is_left_of_a_run_whose_visitor_has_left(house: House) -> None:
+    engine = house.model.pipeline().engine(1.0, 0.05)
+    engine.batch_size = 4
+    folder = house.files.new_folder()
+    run = Run(house.model, engine, [ASSETS / "dawn_25s.ogg"], [QUERY], folder)
+    run.start()
+    while not run.answers and not run.wait(0.05):
+        pass
+    end_run(RunState(run))
+    assert run.wait(60)
+    assert run.answers < 400
+    until = time.monotonic() + 10
+    while folder.exists() and time.monotonic() < until:
+        time.sleep(0.02)
+    assert not folder.exists()
+    end_run(RunState())

@@ -236,7 +236,7 @@ class Chat:
     def build(self) -> None:
         """Lay the tab out."""
         house = self._house
-        state = gr.State(ChatState(), time_to_live=6 * 3600)
+        state = gr.State(ChatState(), time_to_live=6 * 3600, delete_callback=ChatState.forget)
         number = gr.Number(0, visible=False)
         with gr.Row():
             with gr.Column(scale=6, min_width=320):

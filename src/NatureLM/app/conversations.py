@@ -7,6 +7,7 @@ conversation counts as over at once, and Clear waits until what is being sent ha
 
 from __future__ import annotations
 
+import shutil
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -113,6 +114,11 @@ class ChatState:
     def interview(self) -> Interview | None:
         """That of the conversation, if there is one."""
         return self.conversation.interview if self.conversation else None
+
+    def forget(self) -> None:
+        """Remove the files that were made to be played; the visitor has left."""
+        for file in self.played.values():
+            shutil.rmtree(file.parent, ignore_errors=True)
 
     def take_up(self, number: int) -> Conversation | None:
         """Return the conversation of this number, begun if it is a new one; None if it is over."""

@@ -73,8 +73,7 @@ class RunTab:
             raise ConfigError("There is no recording; choose one first.")
         window, step = number_of(length, "Window"), number_of(hop, "Hop")
         evidence = number_of(floor, "Evidence floor", FLOOR)
-        if state.run is not None:
-            state.run.cancel()
+        end_run(state)
         if self._house.model.is_loading:
             yield state, "The model is still being loaded …", "", gr.skip(), None
         engine = self._house.model.pipeline().engine(window, step)
@@ -143,9 +142,9 @@ def _progress(run: Run) -> str:
 
 
 def end_run(state: RunState) -> None:
-    """End the run of a visitor who has left."""
+    """End the run of a visitor who has left, and remove its files."""
     if state.run is not None:
-        state.run.cancel()
+        state.run.discard()
 
 
 def answers_table(elem_id: str) -> gr.DataFrame:

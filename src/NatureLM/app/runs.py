@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import shutil
 import threading
 import time
 from collections.abc import Iterator, Sequence
@@ -67,6 +68,7 @@ class Run:
             Recording(name, tuple(queries), path=path) for name, path in zip(names, paths, strict=True)
         ]
         self.named = {name: str(path) for name, path in zip(names, paths, strict=True)}
+        self._folder = folder
         self.jsonl = folder / "results.jsonl"
         self._kept = engine.keep = KeptFeatures(folder / "features")
         self.failures: list[str] = []
@@ -87,6 +89,16 @@ class Run:
     def cancel(self) -> None:
         """End after the batch that is with the model now; the answers so far are kept."""
         self._stop.set()
+
+    def discard(self) -> None:
+        """End it, and remove what it wrote as soon as it has ended."""
+
+        def remove() -> None:
+            self._ended.wait()
+            shutil.rmtree(self._folder, ignore_errors=True)
+
+        self.cancel()
+        threading.Thread(target=remove, daemon=True, name="removes a run").start()
 
     @property
     def cancelled(self) -> bool:
