@@ -52,8 +52,10 @@ def faults() -> list[str]:
     return []
 
 
-def open_page(browser: Any, server: Any, faults: list[str], width: int = 1200, height: int = 900) -> Any:
-    page = browser.new_page(viewport={"width": width, "height": height})
+def open_page(
+    browser: Any, server: Any, faults: list[str], width: int = 1200, height: int = 900, **options: Any
+) -> Any:
+    page = browser.new_page(viewport={"width": width, "height": height}, **options)
     page.set_default_timeout(LONG)
     page.on("console", lambda said: faults.append(said.text) if said.type == "error" else None)
     page.on("pageerror", lambda error: faults.append(str(error)))
@@ -176,6 +178,54 @@ def test_the_cursor_moves_and_a_drag_chooses_a_part(page: Any) -> None:
     page.wait_for_timeout(500)
     assert answer_to(page, "What species is this?") == "Eastern Wood-Pewee"
     assert "20." in page.locator("#chat-table").inner_text()
+
+
+def test_the_part_is_drawn_whoever_chose_it(page: Any) -> None:
+    choose(page, "dawn 25s")
+    axis = page.locator("#player .player-time").bounding_box()
+    picture = page.locator("#player .player-picture").bounding_box()
+    assert axis["height"] > 10  # before anything is answered, too
+    assert axis["y"] >= picture["y"] + picture["height"]
+    box = page.locator("#player .player-selection")
+    assert box.is_hidden()
+    for name, value in (("part-start", "5"), ("part-end", "15")):
+        page.locator(f"#{name} input").fill(value)
+        page.locator(f"#{name} input").press("Tab")
+    page.wait_for_function(
+        """() => {
+          const { left, width } = document.querySelector('#player .player-selection').style;
+          return Math.abs(parseFloat(left) - 20) < 0.1 && Math.abs(parseFloat(width) - 40) < 0.1;
+        }"""
+    )
+    assert box.is_visible()
+    page.get_by_role("button", name="Whole recording").click()
+    page.wait_for_function("document.querySelector('#player .player-selection').hidden")
+
+
+def test_a_finger_that_scrolls_chooses_no_part(browser: Any, server: Any, faults: list[str]) -> None:
+    page = open_page(browser, server, faults, width=390, height=844, has_touch=True)
+    choose(page, "dawn 25s")
+    page.locator("#player .player-picture").scroll_into_view_if_needed()
+    box = page.locator("#player .player-picture").bounding_box()
+    x, y = box["x"] + 0.2 * box["width"], box["y"] + 150
+    touch = page.context.new_cdp_session(page)
+
+    def finger(kind: str, dx: float = 0, dy: float = 0) -> None:
+        points = [] if kind == "touchEnd" else [{"x": x + dx, "y": y + dy}]
+        touch.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": points})
+
+    finger("touchStart")
+    for step in range(1, 13):
+        finger("touchMove", 0, -10 * step)
+    finger("touchEnd")
+    page.wait_for_timeout(300)
+    page.mouse.move(box["x"] + 0.9 * box["width"], 300)
+    page.locator("#ask").dispatch_event("pointerup", {"bubbles": True, "clientX": 300})
+    page.wait_for_timeout(300)
+    assert page.locator("#part-start input").input_value() == "0"
+    assert page.locator("#part-end input").input_value() == ""
+    page.close()
+    assert faults == []
 
 
 def test_the_floor_answers_again(page: Any) -> None:

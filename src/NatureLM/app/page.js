@@ -43,29 +43,54 @@ new MutationObserver(() => {
     return start + share * (end - start);
   };
   function fill(id, seconds) {
-    const input = document.querySelector(`#${id} input`);
+    const input = field(id);
     if (!input) return;
     input.value = seconds.toFixed(2);
     input.dispatchEvent(new Event("input", { bubbles: true }));
     input.dispatchEvent(new Event("change", { bubbles: true }));
   }
+  const field = (id) => document.querySelector(`#${id} input`);
+  const valueOf = (id) => (field(id) ? parseFloat(field(id).value) : NaN);
+
+  function showSelection(player, first, last) {
+    const [start, end] = bounds(player);
+    const box = player.querySelector(".player-selection");
+    const [from, to] = [Math.max(first, start), Math.min(last, end)];
+    box.hidden = to - from < 0.001 * (end - start);
+    box.style.left = (100 * (from - start)) / (end - start) + "%";
+    box.style.width = (100 * (to - from)) / (end - start) + "%";
+  }
+
   let drag = null;
+  // The fields are filled by hand, by a drag and by the server, which tells the page nothing of it.
+  setInterval(() => {
+    if (drag) return;
+    const [from, to] = [valueOf("part-start") || 0, valueOf("part-end")];
+    for (const player of document.querySelectorAll("figure.player")) {
+      const [start, end] = bounds(player);
+      const last = isNaN(to) ? end : to;
+      const isWhole = from <= start && last >= end;
+      showSelection(player, isWhole ? end : from, last);
+    }
+  }, 200);
+
   document.addEventListener("pointerdown", (event) => {
     const picture = event.target.closest && event.target.closest(".player-picture");
-    if (picture) drag = { player: playerOf(picture), from: secondsAt(playerOf(picture), event) };
+    if (!picture || drag) return;
+    const player = playerOf(picture);
+    drag = { player, from: secondsAt(player, event), pointer: event.pointerId };
   });
   document.addEventListener("pointermove", (event) => {
-    if (!drag) return;
-    const [start, end] = bounds(drag.player);
+    if (!drag || event.pointerId !== drag.pointer) return;
     const here = secondsAt(drag.player, event);
-    const box = drag.player.querySelector(".player-selection");
-    const [first, last] = [Math.min(drag.from, here), Math.max(drag.from, here)];
-    box.hidden = last - first < 0.01 * (end - start);
-    box.style.left = (100 * (first - start)) / (end - start) + "%";
-    box.style.width = (100 * (last - first)) / (end - start) + "%";
+    showSelection(drag.player, Math.min(drag.from, here), Math.max(drag.from, here));
+  });
+  // A finger that scrolls the page chooses nothing.
+  document.addEventListener("pointercancel", (event) => {
+    if (drag && event.pointerId === drag.pointer) drag = null;
   });
   document.addEventListener("pointerup", (event) => {
-    if (!drag) return;
+    if (!drag || event.pointerId !== drag.pointer) return;
     const { player, from } = drag;
     drag = null;
     const here = secondsAt(player, event);
