@@ -170,16 +170,18 @@ def test_memory_is_measured_and_compared(monkeypatch: pytest.MonkeyPatch, tmp_pa
     (tmp_path / "limit").write_text("max")
     assert available_memory() > 1000
     check_memory("m", 10)
-    with pytest.raises(ModelUnavailableError, match=r"needs 32100\.0 GB of memory"):
+    with pytest.raises(ModelUnavailableError, match=r"needs 32100\.0 GB of memory .* takes half the space"):
         check_memory("m", 32_100_000_000_000)
+    with pytest.raises(ModelUnavailableError, match=r"take a machine or GPU with more\.$"):
+        check_memory("m", 32_100_000_000_000, halved=True)
 
 
 def test_a_model_in_half_precision_is_asked_for_half_the_memory(
-    made: Any, monkeypatch: pytest.MonkeyPatch
+    made: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     asked: list[int] = []
     monkeypatch.setattr(
-        "NatureLM.models.checkpoint.check_memory", lambda name, needed, device: asked.append(needed)
+        "NatureLM.models.checkpoint.check_memory", lambda name, needed, device, halved: asked.append(needed)
     )
     models = [NatureLM.from_pretrained(made.folder, dtype=d) for d in (torch.float32, "bfloat16", "auto")]
     whole, half, auto = asked
@@ -187,3 +189,7 @@ def test_a_model_in_half_precision_is_asked_for_half_the_memory(
     front = sum(item.numel() for item in models[0].parameters()) - language
     assert whole == int(1.1 * (4 * (front + language)))
     assert half == auto == int(1.1 * (4 * front + 2 * language))
+    models[0].save_pretrained(tmp_path / "whole")
+    stored = NatureLM.from_pretrained(tmp_path / "whole", dtype="auto")
+    assert stored.language_model.dtype == torch.float32
+    assert asked[-1] == whole

@@ -89,6 +89,35 @@ def test_what_cannot_be_is_refused(model: NatureLM, made: Any, tmp_path: Path) -
         model.to_precision("bfloat16")
 
 
+@pytest.mark.usefixtures("native")
+@pytest.mark.parametrize("kind", ["bfloat16", "int8"])
+def test_a_model_with_layers_on_disk_is_refused_as_it_is(made: Any, tmp_path: Path, kind: Any) -> None:
+    parts = ("audio_encoder", "adapter", "language_model.lm_head")
+    inner = ("embed_tokens", "layers.0", "norm", "rotary_emb")
+    here = dict.fromkeys([*parts, *(f"language_model.model.{part}" for part in inner)], "cpu")
+    model = NatureLM.from_pretrained(
+        made.folder, device_map={**here, "language_model.model.layers.1": "disk"}, offload_folder=tmp_path
+    ).eval()
+    tuned = len(lora_layers(model.language_model))
+    with pytest.raises(ConfigError, match=f"precision={kind} is for models that are in memory whole"):
+        model.to_precision(kind)
+    assert len(lora_layers(model.language_model)) == tuned > 0
+    assert model.precision is None
+
+
+@pytest.mark.parametrize("kind", ["BFLOAT16", "float32", None])
+def test_an_unknown_precision_is_refused(model: NatureLM, kind: Any) -> None:
+    with pytest.raises(ConfigError, match=f"precision {kind!r}: expected bfloat16 or int8"):
+        model.to_precision(kind)
+    assert isinstance(model.language_model.lm_head, torch.nn.Linear)
+
+
+@pytest.mark.parametrize("alpha", [-1.0, 2.0, float("nan")])
+def test_a_merging_alpha_that_merges_nothing_is_refused(alpha: float) -> None:
+    with pytest.raises(ConfigError, match="expected a number from 0 to 1"):
+        AnswerSettings(merging_alpha=alpha)
+
+
 def test_bfloat16_is_refused_where_it_gains_nothing(model: NatureLM, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(precision, "multiplies_bfloat16", lambda: False)
     with pytest.raises(ConfigError, match="does not multiply in bfloat16 by itself"):

@@ -268,6 +268,12 @@ def test_recordings_of_a_chat_stand_where_it_puts_them(processor: NatureLMProces
             ],
             "message of the assistant is of type 'audio'; expected text",
         ),
+        ([{"role": "user", "content": ["hi"]}], "is of type 'hi'; expected text or audio"),
+        ([{"role": "user", "content": [{"type": "text"}]}], "has no 'text'"),
+        ([{"role": "user", "content": [{"type": "text", "text": None}]}], "has no 'text'"),
+        ([{"role": "user", "content": None}], "message of the user has no content"),
+        ([{"role": "user"}], "message of the user has no content"),
+        ([{"role": "user", "content": {"type": "text"}}], "message of the user has no content"),
     ],
 )
 def test_chats_out_of_order_are_refused(
@@ -275,3 +281,22 @@ def test_chats_out_of_order_are_refused(
 ) -> None:
     with pytest.raises(ConfigError, match=message):
         processor.apply_chat_template(chat)
+
+
+def test_the_usual_options_of_transformers_are_taken_or_refused(processor: NatureLMProcessor) -> None:
+    chat = [{"role": "user", "content": [AUDIO, {"type": "text", "text": "What?"}]}]
+    prompt = processor.apply_chat_template(chat)
+    assert processor.apply_chat_template(chat, add_generation_prompt=True, tokenize=False) == prompt
+    assert processor.apply_chat_template(chat, return_dict=False, return_tensors=None) == prompt
+    assert processor.apply_chat_template([chat, chat]) == [prompt, prompt]
+    assert processor.apply_chat_template([chat], tokenize=True) == [processor.pieces(["what?"])]
+    for options, named in (
+        ({"add_generation_prompt": False}, "add_generation_prompt=False is not possible"),
+        (
+            {"tokenize": True, "return_dict": True, "return_tensors": "pt"},
+            "return_dict, return_tensors is not",
+        ),
+        ({"chat_template": "x"}, "chat_template is not possible"),
+    ):
+        with pytest.raises(ConfigError, match=named):
+            processor.apply_chat_template(chat, **options)

@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
+from NatureLM.errors import ConfigError
+
 NOTHING_HEARD = "None"
 """The answer about a silent window, and in place of one that is withheld, in the word that models use."""
 
@@ -111,6 +113,11 @@ class AnswerSettings:
     top_p: float = 1.0
     seed: int = 0
     merging_alpha: float | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse a factor that no merging of two models has (the only number that nothing else checks)."""
+        if self.merging_alpha is not None and not 0.0 <= self.merging_alpha <= 1.0:
+            raise ConfigError(f"merging_alpha {self.merging_alpha:g}: expected a number from 0 to 1.")
 
 
 @dataclass(frozen=True)

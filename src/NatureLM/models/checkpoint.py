@@ -111,8 +111,10 @@ def open_checkpoint(
     def check_fit(config: NatureLMConfig) -> None:
         if fits:
             chosen = language_dtype(config, device) if dtype is None else dtype
-            number = chosen if isinstance(chosen, torch.dtype) else torch.bfloat16  # as published
-            check_memory(os.fspath(name_or_path), memory_of(config, number), device)
+            number = chosen if isinstance(chosen, torch.dtype) else _said_dtype(config)
+            check_memory(
+                os.fspath(name_or_path), memory_of(config, number), device, halved=number.itemsize < 4
+            )
 
     if path.is_file():
         if path.suffix.lower() not in PICKLES:
@@ -138,6 +140,12 @@ def open_checkpoint(
     if not isinstance(files, HubFiles):
         check_fit(to_config(arguments, llama.config, llama.tokenizer, qformer_sizes(stored)))
     return _open_upstream(files.name, files.folder, arguments, stored, llama)
+
+
+def _said_dtype(config: NatureLMConfig) -> torch.dtype:
+    """Return the number format that the language model is stored in, as configs say, else the published."""
+    said = config.dtype or config.text_config.dtype
+    return said if isinstance(said, torch.dtype) else torch.bfloat16
 
 
 def _open_own(files: ModelFiles, check_fit: Callable[[NatureLMConfig], None]) -> Checkpoint:

@@ -16,6 +16,11 @@ HEADROOM = 1.1
 """What is needed beside the weights: activations, caches, the tensor being read (measured: see
 benchmarks/loading_memory.py)."""
 
+HALVE = (
+    "; dtype=torch.bfloat16 in Python takes half the space, and so does precision=bfloat16 on the command "
+    "line where the processor multiplies in it"
+)
+
 GROUPS = (
     ("/sys/fs/cgroup", "memory.max", "memory.current", "inactive_file"),
     ("/sys/fs/cgroup/memory", "memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file"),
@@ -46,8 +51,17 @@ def needed_memory(parameters: Iterable[torch.Tensor]) -> int:
     return int(HEADROOM * sum(tensor.numel() * tensor.element_size() for tensor in parameters))
 
 
-def check_memory(name: str, needed: int, device: torch.device = CPU) -> None:
+def check_memory(name: str, needed: int, device: torch.device = CPU, halved: bool = False) -> None:
     """Refuse a model that does not fit.
+
+    Parameters
+    ----------
+    name : str
+    needed : int
+        Bytes.
+    device : torch.device
+    halved : bool
+        Whether its language model is in half precision already.
 
     Raises
     ------
@@ -60,8 +74,7 @@ def check_memory(name: str, needed: int, device: torch.device = CPU) -> None:
     place = "this GPU" if device.type == "cuda" else "this machine"
     raise ModelUnavailableError(
         f"The model {name!r} needs {_gigabytes(needed)} of memory but {place} has {_gigabytes(free)} free; "
-        "close other programs, take a machine or GPU with more, or load it in half the space with "
-        "dtype=torch.bfloat16."
+        f"close other programs, or take a machine or GPU with more{'' if halved else HALVE}."
     )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -135,11 +135,19 @@ class NatureLM(PreTrainedModel, GenerationMixin):
         Raises
         ------
         ConfigError
-            If the model has a precision already, is not on a CPU, or the CPU gains nothing by it; for int8,
-            if the language model is not in float32.
+            If there is no such precision, the model has one already, is not on a CPU or not whole in memory,
+            or the CPU gains nothing by it; for int8, if the language model is not in float32. Nothing has
+            changed then.
         """
+        if precision not in get_args(Precision):
+            raise ConfigError(f"precision {precision!r}: expected {' or '.join(get_args(Precision))}.")
         if self.precision is not None:
             raise ConfigError(f"This model is in {self.precision} already; load it again for {precision}.")
+        if any(parameter.device.type == "meta" for parameter in self.parameters()):
+            raise ConfigError(
+                f"precision={precision} is for models that are in memory whole; a device map has left parts "
+                "of this one on disk."
+            )
         if precision == "bfloat16":
             check_bfloat16(self.device)
             fold_lora(self.language_model, merging_alpha)

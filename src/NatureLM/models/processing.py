@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 from transformers import PreTrainedTokenizerBase
 
@@ -12,6 +12,9 @@ from NatureLM.errors import ConfigError
 from NatureLM.models.adapters.base import Mark
 from NatureLM.models.audio_tags import AUDIO_BLOCK, AUDIO_PLACEHOLDER, AUDIO_TAGS
 from NatureLM.models.configuration import NatureLMConfig
+
+Chat = Sequence[Mapping[str, Any]]
+"""Messages, as transformers' processors take them."""
 
 AUDIO_KEYS = ("audio", "path", "url")
 """Keys by which a part of a chat message may hold its recording."""
@@ -77,30 +80,53 @@ class NatureLMProcessor:
         return "".join(text for text, _ in self._parts(_as_list(texts), recordings))
 
     def apply_chat_template(
-        self, messages: Sequence[Mapping[str, Any]], *, tokenize: bool = False
-    ) -> str | list[PromptPiece]:
-        """Return the prompt of a chat given as transformers' processors take it.
+        self,
+        conversation: Chat | Sequence[Chat],
+        *,
+        tokenize: bool = False,
+        add_generation_prompt: bool = True,
+        **others: Any,
+    ) -> str | list[PromptPiece] | list[str | list[PromptPiece]]:
+        """Return the prompt of a chat given as transformers' processors take it, or those of several.
 
         Parameters
         ----------
-        messages : sequence of dict
+        conversation : sequence of dict, or sequence of such
             ``{"role": "user" or "assistant", "content": ...}`` by turns, from a user's to a user's. The
             content is a text, or a list of ``{"type": "text", "text": ...}`` and
             ``{"type": "audio", ...}``; the recordings belong where their parts stand.
         tokenize : bool
             Whether to return the token ids, as :meth:`pieces` does: the recordings' tokens go between them.
+        add_generation_prompt : bool
+            True: prompts end where the answer begins.
+        **others
+            Options of transformers; those that are not None or False are refused, as recordings' tokens go
+            between a prompt's pieces, so that it is no one tensor.
 
         Raises
         ------
         ConfigError
-            If a role or a part is unknown, or the turns are out of order.
+            If a role, a part or an option is unknown, or the turns are out of order.
         """
-        texts, recordings = self.read_chat(messages)
+        asked = [name for name, value in others.items() if value not in (None, False)]
+        if asked or not add_generation_prompt:
+            named = ", ".join(asked) or "add_generation_prompt=False"
+            raise ConfigError(
+                f"apply_chat_template: {named} is not possible; a prompt is text, or with tokenize=True "
+                "pieces of token ids between which the recordings' tokens go, up to where it answers."
+            )
+        if conversation and not isinstance(conversation[0], Mapping):
+            chats = cast(Sequence[Chat], conversation)
+            return [self._chat_prompt(chat, tokenize) for chat in chats]
+        return self._chat_prompt(cast(Chat, conversation), tokenize)
+
+    def _chat_prompt(self, chat: Chat, tokenize: bool) -> str | list[PromptPiece]:
+        texts, recordings = self.read_chat(chat)
         if tokenize:
             return self.pieces(texts, recordings=len(recordings))
         return self.prompt(texts, recordings=len(recordings))
 
-    def read_chat(self, messages: Sequence[Mapping[str, Any]]) -> tuple[list[str], list[Any]]:
+    def read_chat(self, messages: Chat) -> tuple[list[str], list[Any]]:
         """Return the texts of a chat as :meth:`prompt` takes them, and its recordings.
 
         Parameters
@@ -109,7 +135,7 @@ class NatureLMProcessor:
             As :meth:`apply_chat_template` takes them; a recording is what its part calls ``audio``,
             ``path`` or ``url``.
         """
-        roles = [str(message.get("role")) for message in messages]
+        roles = [str(message.get("role")) if isinstance(message, Mapping) else "?" for message in messages]
         if not roles or roles != ["user", "assistant"] * (len(roles) // 2) + ["user"]:
             raise ConfigError(
                 f"The chat's roles are {', '.join(roles) or 'none'}; expected user and assistant by turns, "
@@ -118,21 +144,13 @@ class NatureLMProcessor:
         texts: list[str] = []
         recordings: list[Any] = []
         for role, message in zip(roles, messages, strict=True):
-            content = message.get("content") or ""
-            parts = [{"type": "text", "text": content}] if isinstance(content, str) else content
             pieces: list[str] = []
-            for part in parts:
-                kind = part.get("type")
-                if kind == "text":
-                    pieces.append(str(part.get("text", "")).strip())
-                elif kind == "audio" and role == "user":
+            for part in _content_parts(role, message.get("content")):
+                if part["type"] == "text":
+                    pieces.append(part["text"].strip())
+                else:
                     recordings.append(next((part[key] for key in AUDIO_KEYS if key in part), None))
                     pieces.append(AUDIO_BLOCK)
-                else:
-                    raise ConfigError(
-                        f"A part of a message of the {role} is of type {kind!r}; expected text"
-                        f"{' or audio' if role == 'user' else ''}."
-                    )
             # As in front of a query, nothing stands between recordings.
             text = " ".join(pieces).replace(f"{AUDIO_BLOCK} {AUDIO_BLOCK}", AUDIO_BLOCK * 2)
             texts.append(self.normalise(text) if role == "user" else text)
@@ -200,6 +218,32 @@ class NatureLMProcessor:
             pieces.append(PromptPiece(ids, marked))
             offset += len(part) + len(AUDIO_PLACEHOLDER)
         return pieces
+
+
+def _content_parts(role: str, content: object) -> list[Mapping[str, Any]]:
+    """Return the parts of a message's content: texts, and recordings of the user's.
+
+    Raises
+    ------
+    ConfigError
+        If it is something else.
+    """
+    if isinstance(content, str):
+        return [{"type": "text", "text": content}]
+    if not isinstance(content, Sequence) or not content:
+        raise ConfigError(f"A message of the {role} has no content; expected a text, or a list of parts.")
+    for part in content:
+        kind = part.get("type") if isinstance(part, Mapping) else part
+        if kind == "text" and isinstance(part.get("text"), str):
+            continue
+        if kind == "text":
+            raise ConfigError(f"A text of a message of the {role} has no 'text'; expected one.")
+        if kind != "audio" or role != "user":
+            raise ConfigError(
+                f"A part of a message of the {role} is of type {kind!r}; expected text"
+                f"{' or audio' if role == 'user' else ''}."
+            )
+    return list(content)
 
 
 def _as_list(texts: str | Sequence[str]) -> Sequence[str]:

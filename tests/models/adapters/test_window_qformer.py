@@ -10,7 +10,10 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
-from transformers import LlamaForCausalLM
+from tokenizers import Tokenizer
+from tokenizers.decoders import Fuse
+from tokenizers.models import BPE
+from transformers import LlamaForCausalLM, PreTrainedTokenizerFast
 
 from NatureLM.errors import CheckpointError, RecordingError
 from NatureLM.models.adapters import build_adapter
@@ -270,3 +273,14 @@ def test_wrong_configs() -> None:
                 adapter={"type": "window_qformer", "seconds_per_window": 0.01, "stride_seconds": 1.0}
             )
         )
+
+
+def test_answers_lose_spaces_before_punctuation_as_upstreams_do(adapter: WindowQFormerAdapter) -> None:
+    """../shared/parity/README.md; transformers itself no longer does it for this kind of tokenizer."""
+    text = "a , b . it 's ' c ' do n't ! why ?"
+    inner = Tokenizer(BPE({text: 0}, []))
+    inner.decoder = Fuse()
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=inner, clean_up_tokenization_spaces=True)
+    adapter.attach(tokenizer, None)  # type: ignore[arg-type]
+    context = PromptContext([])
+    assert adapter.text(context, [0]) == "a, b. it's'c'don't! why?"

@@ -70,6 +70,15 @@ class Questions:
     mask: torch.Tensor
 
 
+CLEANED_UP = (
+    *((f" {mark}", mark) for mark in ".?!,"),
+    (" ' ", "'"),
+    *((f" {ending}", ending) for ending in ("n't", "'m", "'s", "'ve", "'re")),
+)
+"""Which spaces the published code's decoding leaves out, in this order (transformers' clean_up_tokenization,
+which its newer versions no longer do for Llama's kind of tokenizer)."""
+
+
 class Adapter(torch.nn.Module):
     """Base of the adapters; the defaults suit one whose tokens do not depend on the query."""
 
@@ -157,10 +166,14 @@ class Adapter(torch.nn.Module):
 
     def text(self, context: PromptContext, token_ids: Sequence[int]) -> str:
         """Return the text of an answer that is given as token ids."""
-        decoded = self.tokenizer.decode(
-            list(token_ids), skip_special_tokens=True, clean_up_tokenization_spaces=self.cleans_up_spaces
+        text = str(
+            self.tokenizer.decode(
+                list(token_ids), skip_special_tokens=True, clean_up_tokenization_spaces=False
+            )
         )
-        return str(decoded).strip()
+        for spaced, joined in CLEANED_UP if self.cleans_up_spaces else ():
+            text = text.replace(spaced, joined)
+        return text.strip()
 
     def detections(self, context: PromptContext, token_ids: Sequence[int]) -> list[Detection]:
         """Return the species that an answer, given as its token ids, names."""
