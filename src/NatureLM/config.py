@@ -146,6 +146,8 @@ class InferenceConfig(Section):
         ``bundled``, a hub id or a folder.
     fallback : str or None
         The model that answers when ``model`` cannot be had; None makes that an error.
+    llama_path : str or None
+        Folder or hub id of the Llama that a published checkpoint stands on, if not the one that it names.
     device : {"auto", "cpu", "cuda", "mps"}
         Where the model runs; ``auto`` takes a GPU where there is one.
     precision : {"bfloat16", "int8"} or None
@@ -176,6 +178,7 @@ class InferenceConfig(Section):
 
     model: str = "bundled"
     fallback: str | None = None
+    llama_path: str | None = None
     device: Device = "auto"
     precision: Literal["bfloat16", "int8"] | None = None
     window_length_seconds: float = Field(default=10.0, gt=0.0)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,12 @@ from safetensors.torch import load_file
 
 from NatureLM.cli import main
 from NatureLM.cli.running import run
+from NatureLM.config import InferenceConfig
+from NatureLM.errors import ModelUnavailableError
+from NatureLM.infer.building import build_engine
+from NatureLM.infer.settings import Configuration
 from NatureLM.models import checkpoint_names as names
+from NatureLM.models.loading import load_model
 from NatureLM.models.naturelm import NatureLM
 
 
@@ -91,6 +97,39 @@ def test_without_llama_a_delta_is_written(made: Any, tmp_path: Path) -> None:
     again = tmp_path / "whole"
     assert convert(tmp_path / "delta", again, "--llama-path", made.llama) == 0
     assert_equal(NatureLM.from_pretrained(again).state_dict(), model.state_dict())
+
+
+def test_a_delta_says_where_its_llama_is(
+    made: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    source, own, delta = tmp_path / "source", tmp_path / "own", tmp_path / "delta"
+    shutil.copytree(made.folder, source, ignore=shutil.ignore_patterns("llama"))
+    shutil.copytree(made.llama, source / "llama")
+    config = json.loads((source / "config.json").read_text())
+    (source / "config.json").write_text(json.dumps({**config, "llama_path": "llama"}))
+
+    assert convert(source, tmp_path / "near", "--to", "upstream", "--without-llama") == 0
+    found = json.loads((tmp_path / "near" / "config.json").read_text())["llama_path"]
+    assert found == str((source / "llama").resolve())
+    expected = NatureLM.from_pretrained(tmp_path / "near").state_dict()
+    norm = load_file(made.llama / "model.safetensors")["model.norm.weight"]
+    assert torch.equal(expected["language_model.model.norm.weight"], norm)
+
+    assert convert(source, own) == 0
+    assert convert(own, delta, "--to", "upstream", "--without-llama") == 2
+    assert "names 'llama' as its Llama, which is no folder; say by --llama-path" in capsys.readouterr().err
+    assert not delta.exists()
+    assert convert(own, delta, "--to", "upstream", "--without-llama", "--llama-path", made.llama) == 0
+    assert_equal(NatureLM.from_pretrained(delta).state_dict(), expected)
+
+    elsewhere = tmp_path / "elsewhere"
+    shutil.copytree(source, elsewhere, ignore=shutil.ignore_patterns("llama"))
+    with pytest.raises(ModelUnavailableError, match="name its folder: llama_path=FOLDER"):
+        load_model(elsewhere, device="cpu")
+    settings = {"model": str(elsewhere), "llama_path": str(made.llama)}
+    engine = build_engine(Configuration(InferenceConfig.model_validate(settings), str(elsewhere)))
+    assert engine.model.llama_path == str(made.llama)
+    assert_equal(engine.model.state_dict(), NatureLM.from_pretrained(source).state_dict())
 
 
 def test_the_bundled_model_has_our_form_only(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

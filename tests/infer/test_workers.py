@@ -63,7 +63,7 @@ def test_two_processes_give_the_rows_and_the_journal_of_one(
 
 @pytest.mark.skipif(os.name == "nt", reason="kill -9")
 def test_worker_that_dies_is_one_sentence(model: NatureLM) -> None:
-    setup = Setup("bundled", "", None, 1, AnswerSettings(), 4)
+    setup = Setup("bundled", "", None, None, None, 1, AnswerSettings(), 4)
     workers = Workers(setup, ["cpu"], model_fingerprint(model))
     try:
         assert workers.has_idle
@@ -76,7 +76,7 @@ def test_worker_that_dies_is_one_sentence(model: NatureLM) -> None:
 
 
 def test_worker_without_the_model_is_one_sentence() -> None:
-    setup = Setup("no/such/folder/anywhere", "", None, 1, AnswerSettings(), 4)
+    setup = Setup("no/such/folder/anywhere", "", None, None, None, 1, AnswerSettings(), 4)
     with pytest.raises(NatureLMError, match=r"^worker 1 of 1 \(cpu\): .*no/such/folder/anywhere"):
         Workers(setup, ["cpu"], "0" * 16)
 

@@ -80,7 +80,7 @@ def convert(
         if to is Form.own:
             write_own(checkpoint, target, number)
         else:
-            write_upstream(checkpoint, target, number, delta=without_llama)
+            write_upstream(checkpoint, target, number, without_llama, llama_path)
     typer.echo(f"Wrote {checkpoint.config.name} to {target}.")
     if text := notice(checkpoint.config):
         typer.echo(f"\n{text}\n(This is also in {target / 'NOTICE'}.)")

@@ -208,6 +208,7 @@ def _workers(request: RunRequest, engine: Engine, fingerprint: str, keep: bool) 
     setup = Setup(
         model=str(engine.model.requested_as),
         device=devices[0],
+        llama_path=engine.model.llama_path,
         precision=engine.model.precision,
         fixed_alpha=engine.model.fixed_alpha,
         threads=max(1, torch.get_num_threads() // len(devices)),

@@ -28,7 +28,7 @@ class Setup:
         Name of the model to load; there is no fallback.
     device : str
         Where it runs.
-    precision, fixed_alpha
+    llama_path, precision, fixed_alpha
         As the model's own attributes.
     threads : int
         Threads that it computes with on a CPU.
@@ -39,6 +39,7 @@ class Setup:
 
     model: str
     device: str
+    llama_path: str | None
     precision: Precision | None
     fixed_alpha: float | None
     threads: int
@@ -58,7 +59,7 @@ def serve(inbox: BinaryIO, outbox: BinaryIO) -> None:
 
         torch.set_num_threads(setup.threads)
         dtype = "auto" if setup.precision == "bfloat16" else None
-        model = load_model(setup.model, setup.device, dtype=dtype)
+        model = load_model(setup.model, setup.device, dtype=dtype, llama_path=setup.llama_path)
         if setup.precision is not None:
             model.to_precision(setup.precision, setup.fixed_alpha or 0.0)
         _send(outbox, model_fingerprint(model))

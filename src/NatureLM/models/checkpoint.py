@@ -131,8 +131,8 @@ def open_checkpoint(
             f"The model in {files.folder} is no NatureLM (its config.json says "
             f"{config.get('model_type', 'nothing of a model_type')!r})."
         )
-    llama = _llama_of(files.name, files.folder, llama_path or config["llama_path"], hub)
-    arguments = complete_arguments(config)
+    arguments = _standing_on(complete_arguments(config), llama_path)
+    llama = _llama_of(files.name, files.folder, arguments["llama_path"], hub)
     if isinstance(files, HubFiles):
         check_fit(to_config(arguments, llama.config, llama.tokenizer))
         files.fetch_weights()
@@ -140,6 +140,11 @@ def open_checkpoint(
     if not isinstance(files, HubFiles):
         check_fit(to_config(arguments, llama.config, llama.tokenizer, qformer_sizes(stored)))
     return _open_upstream(files.name, files.folder, arguments, stored, llama)
+
+
+def _standing_on(arguments: dict[str, Any], llama_path: str | os.PathLike[str] | None) -> dict[str, Any]:
+    """Return arguments that name the Llama that was asked for, if one was."""
+    return arguments if llama_path is None else {**arguments, "llama_path": os.fspath(llama_path)}
 
 
 def _said_dtype(config: NatureLMConfig) -> torch.dtype:
@@ -190,8 +195,8 @@ def _open_training_checkpoint(
     if (file.parent / "config.json").is_file():
         beside = ModelFiles(str(file), file.parent).read_json("config.json")
         given = beside if is_upstream(beside) else given
-    arguments = complete_arguments(given)
-    llama = _llama_of(str(file), file.parent, llama_path or arguments["llama_path"], hub)
+    arguments = _standing_on(complete_arguments(given), llama_path)
+    llama = _llama_of(str(file), file.parent, arguments["llama_path"], hub)
     tensors = tensors_of(content["model"], f"The 'model' of {file}")
     check_fit(to_config(arguments, llama.config, llama.tokenizer, qformer_sizes(tensors)))
     return _open_upstream(str(file), file.parent, arguments, tensors, llama)
@@ -234,7 +239,8 @@ def _llama_of(model: str, beside: Path, path: str | os.PathLike[str], hub: Mappi
         return read_llama(here, **{key: value for key, value in hub.items() if key != "revision"})
     except ModelUnavailableError as error:
         raise ModelUnavailableError(
-            f"The model {model!r} stands on the language model {os.fspath(path)!r}. {error}"
+            f"The model {model!r} stands on the language model {os.fspath(path)!r}. {error} (Where it lies "
+            "elsewhere, name its folder: llama_path=FOLDER, or --llama-path of naturelm convert.)"
         ) from error
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import uuid
 from collections.abc import Iterator
@@ -27,6 +28,8 @@ from NatureLM.models.upstream import to_arguments
 
 SHARD_BYTES = 5_000_000_000
 """Largest file of weights in our own form, as the hub likes them."""
+
+HUB_ID = re.compile(r"[\w-][\w.-]*/[\w-][\w.-]*")
 
 POSITION_IDS = 512
 """Length of the constant that the published Q-Former carries (BERT's max_position_embeddings)."""
@@ -67,7 +70,11 @@ def write_own(
 
 
 def write_upstream(
-    checkpoint: Checkpoint, target: Path, dtype: torch.dtype | None = None, delta: bool = False
+    checkpoint: Checkpoint,
+    target: Path,
+    dtype: torch.dtype | None = None,
+    delta: bool = False,
+    llama_path: str | None = None,
 ) -> None:
     """Write the hub's layout of the published code: ``config.json`` and ``model.safetensors``.
 
@@ -80,18 +87,24 @@ def write_upstream(
         Number format for the language model; the stored one unless given.
     delta : bool
         Whether to leave out Llama's frozen weights, as the published file does.
+    llama_path : str, optional
+        Folder or hub id of that Llama, if not the one that the model names.
 
     Raises
     ------
     CheckpointError
         If the model has no counterpart in the published code.
     ConfigError
-        If the target is taken.
+        If the target is taken, or Llama is left out and nobody says where it is.
     NatureLMError
         If the disk is too small.
     """
     config = checkpoint.config
     arguments = to_arguments(config, checkpoint.tokenizer.bos_token)
+    if llama_path is not None:
+        arguments["llama_path"] = llama_path
+    if delta:
+        arguments["llama_path"] = _found_llama(checkpoint, arguments["llama_path"])
     layers, tied = arguments["beats_cfg"]["encoder_layers"], config.text_config.tie_word_embeddings
     tensors: dict[str, StoredTensor] = {}
     aliases: dict[str, str] = {}
@@ -107,6 +120,25 @@ def write_upstream(
         (folder / "config.json").write_text(text, encoding="utf-8")
         _write_licences(checkpoint, folder)
         write_safetensors(folder / WEIGHTS, tensors, aliases)
+
+
+def _found_llama(checkpoint: Checkpoint, path: str) -> str:
+    """Return a Llama's path such that it is found from any folder; a hub id stays.
+
+    Raises
+    ------
+    ConfigError
+        If it is neither a folder nor like a hub id.
+    """
+    for folder in (Path(path), Path(checkpoint.name) / path, Path(checkpoint.name).parent / path):
+        if folder.is_dir():
+            return str(folder.resolve())
+    if not HUB_ID.fullmatch(path):
+        raise ConfigError(
+            f"--without-llama: {checkpoint.name} names {path!r} as its Llama, which is no folder; say by "
+            "--llama-path where it is."
+        )
+    return path
 
 
 def _cast(checkpoint: Checkpoint, dtype: torch.dtype | None) -> dict[str, StoredTensor]:

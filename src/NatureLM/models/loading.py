@@ -36,6 +36,7 @@ def load_model(
     device: str = "auto",
     fallback: str | None = None,
     dtype: str | None = None,
+    llama_path: str | os.PathLike[str] | None = None,
 ) -> NatureLM:
     """Load a model and put it on a device, ready to answer.
 
@@ -49,6 +50,8 @@ def load_model(
         The model to take, with a warning, if the first cannot be had.
     dtype : str or None
         Of the language model, where it is not what the device has it in; ``"auto"``: as stored.
+    llama_path : str or path, optional
+        Folder or hub id of the Llama that a published checkpoint stands on, if not the one that it names.
 
     Returns
     -------
@@ -73,7 +76,7 @@ def load_model(
     if dtype is not None:
         placement["dtype"] = dtype
     try:
-        model = NatureLM.from_pretrained(name_or_path, **placement)
+        model = NatureLM.from_pretrained(name_or_path, llama_path=llama_path, **placement)
     except ModelUnavailableError as error:
         if fallback is None:
             raise

@@ -61,6 +61,8 @@ class NatureLM(PreTrainedModel, GenerationMixin):
     """Strength that LoRA was given for good with that precision; None before."""
     requested_as: str
     """The name or path that the model was loaded by (a fallback's own, where one answers)."""
+    llama_path: str | None = None
+    """The Llama that was named for it, if any was."""
     adapter: Adapter
     audio_encoder: AudioEncoder
 
@@ -97,6 +99,7 @@ class NatureLM(PreTrainedModel, GenerationMixin):
         """
         from NatureLM.models.loading import damage_named, finish_loading, open_model, quiet_transformers
 
+        llama_path = kwargs.get("llama_path")
         with quiet_transformers():
             checkpoint = open_model(name_or_path, kwargs)
             kwargs["output_loading_info"] = True
@@ -105,6 +108,7 @@ class NatureLM(PreTrainedModel, GenerationMixin):
                     None, *args, config=checkpoint.config, state_dict=checkpoint.tensors, **kwargs
                 )
         model.requested_as = os.fspath(name_or_path)
+        model.llama_path = None if llama_path is None else os.fspath(llama_path)
         return finish_loading(model, checkpoint, loading_info)
 
     def save_pretrained(self, save_directory: str | os.PathLike[str], **kwargs: Any) -> None:
