@@ -69,6 +69,7 @@ def test_a_converted_folder_needs_no_other(made: Any, tmp_path: Path) -> None:
         "config.json",
         "generation_config.json",
         "model.safetensors",
+        "processor_config.json",
         "tokenizer.json",
         "tokenizer_config.json",
     }

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 from transformers import PreTrainedTokenizerBase
 
-from NatureLM.errors import ConfigError
+from NatureLM.errors import CheckpointError, ConfigError
 from NatureLM.models.adapters.base import Mark
 from NatureLM.models.concepts import ConceptFinder
 from NatureLM.models.configuration import NatureLMConfig
@@ -300,3 +302,16 @@ def test_the_usual_options_of_transformers_are_taken_or_refused(processor: Natur
     ):
         with pytest.raises(ConfigError, match=named):
             processor.apply_chat_template(chat, **options)
+
+
+def test_a_processor_is_read_back_without_its_model(processor: NatureLMProcessor, tmp_path: Path) -> None:
+    processor.save_pretrained(tmp_path)
+    again = NatureLMProcessor.from_pretrained(tmp_path)
+    chat = [{"role": "user", "content": [AUDIO, {"type": "text", "text": "What IS it?"}]}]
+    assert again.apply_chat_template(chat) == processor.apply_chat_template(chat)
+    assert again.apply_chat_template(chat, tokenize=True) == processor.apply_chat_template(
+        chat, tokenize=True
+    )
+    (tmp_path / "processor_config.json").write_text('{"prompt_template": 3}')
+    with pytest.raises(CheckpointError, match=r"The processor in .* cannot be read"):
+        NatureLMProcessor.from_pretrained(tmp_path)

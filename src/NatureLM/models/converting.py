@@ -17,6 +17,7 @@ from NatureLM.errors import ConfigError, NatureLMError
 from NatureLM.models import checkpoint_names as names
 from NatureLM.models.checkpoint import Checkpoint
 from NatureLM.models.licence_files import NOTICE, write_notice
+from NatureLM.models.processing import NatureLMProcessor
 from NatureLM.models.tensor_files import (
     WEIGHTS,
     StoredTensor,
@@ -63,7 +64,7 @@ def write_own(
         config.architectures = ["NatureLM"]
         config.dtype = tensors[names.EMBEDDINGS].dtype
         config.save_pretrained(folder)
-        checkpoint.tokenizer.save_pretrained(folder)
+        NatureLMProcessor(checkpoint.tokenizer, config).save_pretrained(folder)
         checkpoint.generation_config.save_pretrained(folder)
         _write_licences(checkpoint, folder)
         write_sharded(folder, tensors, shard_bytes)

@@ -122,7 +122,7 @@ class NatureLM(PreTrainedModel, GenerationMixin):
             )
         with quiet_transformers():
             super().save_pretrained(save_directory, **kwargs)
-        self.processor.tokenizer.save_pretrained(save_directory)
+        self.processor.save_pretrained(save_directory)
         write_notice(Path(save_directory), self.config)
 
     def to_precision(self, precision: Precision, merging_alpha: float = 1.0) -> NatureLM:

@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+import json
+import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
 from typing import Any, cast
 
-from transformers import PreTrainedTokenizerBase
+from transformers import AutoTokenizer, PreTrainedTokenizerBase
 
-from NatureLM.errors import ConfigError
+from NatureLM.errors import CheckpointError, ConfigError
 from NatureLM.models.adapters.base import Mark
 from NatureLM.models.audio_tags import AUDIO_BLOCK, AUDIO_PLACEHOLDER, AUDIO_TAGS
 from NatureLM.models.configuration import NatureLMConfig
 
 Chat = Sequence[Mapping[str, Any]]
 """Messages, as transformers' processors take them."""
+
+PROCESSOR_FILE = "processor_config.json"
+"""Name that transformers gives it."""
 
 AUDIO_KEYS = ("audio", "path", "url")
 """Keys by which a part of a chat message may hold its recording."""
@@ -36,6 +42,15 @@ class PromptPiece:
     marks: list[Mark | None]
 
 
+@dataclass(frozen=True)
+class PromptFormat:
+    """How prompts are written: those of a model's settings that a processor needs."""
+
+    prompt_template: str
+    answer_end: str
+    lowercase_query: bool
+
+
 class NatureLMProcessor:
     """Turns conversations into pieces of token ids between which the recordings' tokens go.
 
@@ -43,15 +58,41 @@ class NatureLMProcessor:
     ----------
     tokenizer : PreTrainedTokenizerBase
         A fast tokenizer (marked words are found by its offsets).
-    config : NatureLMConfig
+    config : NatureLMConfig or PromptFormat
         ``prompt_template``, ``answer_end`` and ``lowercase_query`` count here.
     """
 
-    def __init__(self, tokenizer: PreTrainedTokenizerBase, config: NatureLMConfig) -> None:
+    def __init__(self, tokenizer: PreTrainedTokenizerBase, config: NatureLMConfig | PromptFormat) -> None:
         self.tokenizer = tokenizer
+        self.format = PromptFormat(config.prompt_template, config.answer_end, config.lowercase_query)
         self.before, self.after = config.prompt_template.split("{query}")
         self.answer_end = config.answer_end
         self.lowercase_query = config.lowercase_query
+
+    @classmethod
+    def from_pretrained(cls, folder: str | os.PathLike[str]) -> NatureLMProcessor:
+        """Read a processor that :meth:`save_pretrained` wrote, without its model.
+
+        Raises
+        ------
+        CheckpointError
+            If its files are missing or damaged.
+        """
+        file = Path(folder) / PROCESSOR_FILE
+        try:
+            said = json.loads(file.read_text(encoding="utf-8"))
+            form = PromptFormat(**{field.name: said[field.name] for field in fields(PromptFormat)})
+            tokenizer = AutoTokenizer.from_pretrained(folder)
+            return cls(tokenizer, form)
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+            raise CheckpointError(f"The processor in {folder} cannot be read: {error!r}") from error
+
+    def save_pretrained(self, folder: str | os.PathLike[str]) -> None:
+        """Write the tokenizer and how prompts are written."""
+        self.tokenizer.save_pretrained(folder)
+        content = {"processor_class": type(self).__name__, **asdict(self.format)}
+        file = Path(folder) / PROCESSOR_FILE
+        file.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
 
     def normalise(self, query: str) -> str:
         """Return the query as the model reads it: stripped, and in lower case if it was trained so."""
