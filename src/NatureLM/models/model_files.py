@@ -9,6 +9,7 @@ from typing import Any
 
 from NatureLM.errors import CheckpointError, ModelUnavailableError
 from NatureLM.json_text import parse_json
+from NatureLM.models.file_faults import reason, refuse_stand_in
 
 logger = logging.getLogger(__name__)
 
@@ -66,7 +67,8 @@ class ModelFiles:
         except FileNotFoundError:
             raise CheckpointError(f"The model folder {self.folder} lacks {name}.") from None
         except (OSError, ValueError) as error:
-            raise CheckpointError(f"The file {file} is damaged: {error}.") from error
+            refuse_stand_in(file)
+            raise CheckpointError(f"The file {file} is damaged: {reason(error)}.") from error
         if not isinstance(content, dict):
             raise CheckpointError(f"The file {file} is damaged: it holds no settings.")
         return content
