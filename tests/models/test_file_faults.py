@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from NatureLM.errors import CheckpointError
-from NatureLM.models.file_faults import reason
+from NatureLM.models.file_faults import one_line
 from NatureLM.models.model_files import ModelFiles
 from NatureLM.models.tensor_files import INDEX, open_pickle, open_safetensors, open_weights
 
@@ -45,7 +45,9 @@ def test_what_stands_in_for_a_file_is_named(tmp_path: Path, content: bytes, mess
 def test_garbage_is_no_checkpoint(tmp_path: Path, content: bytes) -> None:
     file = tmp_path / "model.pth"
     file.write_bytes(content)
-    with pytest.raises(CheckpointError, match="is not what torch.save writes, or is damaged; download it or"):
+    with pytest.raises(
+        CheckpointError, match=r"is not what torch\.save writes, or is damaged; download it or"
+    ):
         open_pickle(file)
 
 
@@ -62,6 +64,7 @@ def test_a_cut_checkpoint_is_damaged_whatever_its_format(tmp_path: Path, zipped:
 
 
 def test_a_reason_is_one_line_that_keeps_what_lines_say() -> None:
-    assert reason(ValueError("Wrong field 'a':\n    expected int.\n")) == "Wrong field 'a': expected int"
-    assert reason(IndexError()) == "IndexError"
-    assert len(reason(ValueError("word " * 1000))) <= 300
+    assert one_line(ValueError("Wrong field 'a':\n    expected int.\n")) == "Wrong field 'a': expected int"
+    assert one_line(KeyError("sponge")) == "there is no 'sponge'"
+    assert one_line(IndexError()) == "IndexError"
+    assert len(one_line(ValueError("word " * 1000))) <= 200

@@ -7,16 +7,18 @@ from pathlib import Path
 
 from NatureLM.errors import CheckpointError
 
-LONGEST_REASON = 300
+LONGEST_REASON = 200
 
 LFS_POINTER = b"version https://git-lfs.github.com/spec/"
 WEB_PAGES = (b"<!doctype", b"<html", b"<head", b"<?xml")
 """How pages begin, in small letters; stores answer with XML when they refuse."""
 
 
-def reason(error: BaseException) -> str:
+def one_line(error: BaseException) -> str:
     """Return what an error says, on one line and without a full stop; its kind where it says nothing."""
     text = textwrap.shorten(str(error), LONGEST_REASON, placeholder=" ...")
+    if isinstance(error, KeyError):
+        return f"there is no {text}"
     return text.removesuffix(".") or type(error).__name__
 
 

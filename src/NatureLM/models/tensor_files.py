@@ -20,7 +20,7 @@ from torch.serialization import MAGIC_NUMBER
 
 from NatureLM.errors import CheckpointError
 from NatureLM.json_text import parse_json
-from NatureLM.models.file_faults import reason, refuse_stand_in
+from NatureLM.models.file_faults import one_line, refuse_stand_in
 
 DTYPES: dict[str, torch.dtype] = {
     "F64": torch.float64,
@@ -119,7 +119,7 @@ def open_safetensors(file: Path) -> dict[str, StoredTensor]:
             tensors[name] = StoredTensor(tuple(part.get_shape()), dtype, read, (str(file), name))
     except (OSError, SafetensorError, ValueError) as error:
         refuse_stand_in(file)
-        raise CheckpointError(f"The file {file} cannot be read: {reason(error)}.") from error
+        raise CheckpointError(f"The file {file} cannot be read: {one_line(error)}.") from error
     return tensors
 
 
@@ -141,7 +141,7 @@ def open_weights(folder: Path) -> dict[str, StoredTensor]:
         names = sorted(set(places.values()))
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         refuse_stand_in(index)
-        raise CheckpointError(f"The file {index} cannot be read: {reason(error)}.") from error
+        raise CheckpointError(f"The file {index} cannot be read: {one_line(error)}.") from error
     strangers = [name for name in names if Path(name).name != name]
     if strangers:
         raise CheckpointError(f"The file {index} points out of its folder: {', '.join(strangers)}.")
@@ -176,7 +176,7 @@ def open_pickle(file: Path) -> dict[str, Any]:
                 raise
             content = torch.load(file, map_location="cpu", weights_only=True)
     except OSError as error:
-        raise CheckpointError(f"The file {file} cannot be read: {reason(error)}.") from error
+        raise CheckpointError(f"The file {file} cannot be read: {one_line(error)}.") from error
     except Exception as error:  # torch's reader raises what the damage happens to bring about
         refuse_stand_in(file)
         if not _looks_saved(file):
@@ -188,7 +188,7 @@ def open_pickle(file: Path) -> dict[str, Any]:
                 f"The file {file} holds Python objects beside tensors (or is damaged), and such files can "
                 'run code when read; save it again with torch.save({"model": model.state_dict()}, ...).'
             ) from error
-        raise CheckpointError(f"The file {file} cannot be read: {reason(error)}.") from error
+        raise CheckpointError(f"The file {file} cannot be read: {one_line(error)}.") from error
     if not isinstance(content, dict):
         raise CheckpointError(f"The file {file} holds a {type(content).__name__}, not a checkpoint.")
     return content
