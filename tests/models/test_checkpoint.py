@@ -209,7 +209,7 @@ def test_a_llama_that_does_not_fit_is_named(copy: Path) -> None:
     [
         ({"max_pooling": True}, "sets max_pooling to True; only False can be loaded"),
         ({"colour": 1}, "unknown arguments: colour"),
-        ({"prompt_template": "no place"}, "must hold {} once"),
+        ({"prompt_template": "no place"}, "expected text that holds {} once"),
         ({"beats_cfg": {"sponge": 1}}, "wrong option for the audio encoder 'beats'"),
     ],
 )
@@ -225,7 +225,8 @@ def test_arguments_that_cannot_be_honoured_are_named(
 @pytest.mark.parametrize(
     ("key", "value", "expected"),
     [
-        ("prompt_template", None, "null; expected text."),
+        ("prompt_template", None, "null; expected text that holds {} once, where the query goes."),
+        ("prompt_template", "{} and {query}", '"{} and {query}"; expected text that holds {} once'),
         ("llama_path", None, "null; expected a folder or a hub id."),
         ("llama_path", 5, "5; expected a folder or a hub id."),
         ("lora", 1, "1; expected true or false."),
@@ -260,6 +261,24 @@ def test_values_that_mean_nothing_are_named_with_what_was_expected(
     assert f"sets {name} to {expected}" in message
     if name == "llama_path":
         assert NatureLM.from_pretrained(copy, llama_path=copy / "llama").config.lora
+
+
+@pytest.mark.parametrize(
+    ("name", "key", "value", "expected"),
+    [
+        ("config.json", "num_attention_heads", 0, "0; expected a whole number from 1 to 1,000,000."),
+        ("config.json", "num_hidden_layers", -3, "-3; expected a whole number"),
+        ("config.json", "head_dim", "8", '"8"; expected a whole number from 1 to 1,000,000, or null.'),
+        ("generation_config.json", "eos_token_id", ["x"], '["x"]; expected the number of a token'),
+        ("generation_config.json", "max_new_tokens", "a", '"a"; expected a whole number'),
+    ],
+)
+def test_values_of_llamas_files_are_named(copy: Path, name: str, key: str, value: Any, expected: str) -> None:
+    file = copy / "llama" / name
+    file.write_text(json.dumps({**json.loads(file.read_text()), key: value}))
+    with pytest.raises(CheckpointError) as caught:
+        NatureLM.from_pretrained(copy)
+    assert f"The config in {file} sets {key} to {expected}" in str(caught.value)
 
 
 def test_values_within_a_training_checkpoint_are_named(made: Any, tmp_path: Path) -> None:

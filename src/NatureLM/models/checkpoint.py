@@ -18,7 +18,13 @@ from transformers import GenerationConfig, LlamaConfig, PreTrainedTokenizerBase,
 
 from NatureLM.errors import CheckpointError, ModelUnavailableError
 from NatureLM.models import checkpoint_names as names
-from NatureLM.models.config_values import PLACE, check_own_values, check_values
+from NatureLM.models.config_values import (
+    GENERATION_VALUES,
+    LLAMA_VALUES,
+    PLACE,
+    check_own_values,
+    check_values,
+)
 from NatureLM.models.configuration import NatureLMConfig
 from NatureLM.models.devices import language_dtype
 from NatureLM.models.file_faults import one_line, refuse_stand_in
@@ -220,8 +226,10 @@ def read_llama(path: str | os.PathLike[str], **hub: Any) -> Llama:
         If it is damaged, or another kind of model.
     """
     files = find_files(path, **hub)
-    if files.read_json("config.json").get("model_type") != "llama":
+    settings = files.read_json("config.json")
+    if settings.get("model_type") != "llama":
         raise CheckpointError(f"The language model in {files.folder} is no Llama.")
+    check_values(settings, LLAMA_VALUES, f"The config in {files.folder / 'config.json'}")
     config = _read(files.folder, "config.json", LlamaConfig.from_pretrained)
     tokenizer = read_tokenizer(files.folder)
     tokenizer.add_special_tokens({"pad_token": PAD_TOKEN})
@@ -245,8 +253,11 @@ def _llama_of(model: str, beside: Path, path: str | os.PathLike[str], hub: Mappi
 
 def _read_generation(folder: Path, text_config: LlamaConfig) -> GenerationConfig:
     """Return a folder's generation config, or what the language model's config says of generation."""
-    if (folder / "generation_config.json").is_file():
-        return _read(folder, "generation_config.json", GenerationConfig.from_pretrained)
+    file = folder / "generation_config.json"
+    if file.is_file():
+        settings = ModelFiles(str(folder), folder).read_json(file.name)
+        check_values(settings, GENERATION_VALUES, f"The config in {file}")
+        return _read(folder, file.name, GenerationConfig.from_pretrained)
     return GenerationConfig.from_model_config(text_config)
 
 

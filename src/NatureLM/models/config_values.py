@@ -39,9 +39,17 @@ def _is_number(value: Any) -> bool:
     return isinstance(value, (int, float)) and not isinstance(value, bool)
 
 
-COUNT = Expected(
-    f"a whole number from 1 to {LARGEST:,}",
-    lambda value: isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= LARGEST,
+def _is_whole(value: Any, least: int) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and least <= value <= LARGEST
+
+
+COUNT = Expected(f"a whole number from 1 to {LARGEST:,}", lambda value: _is_whole(value, 1))
+COUNT_OR_NULL = Expected(f"{COUNT.words}, or null", lambda value: value is None or COUNT.fits(value))
+TOKENS = Expected(
+    "the number of a token, a list of such, or null",
+    lambda value: (
+        value is None or all(_is_whole(token, 0) for token in (value if isinstance(value, list) else [value]))
+    ),
 )
 POSITIVE = Expected(
     f"a number above 0 and up to {LARGEST:,}", lambda value: _is_number(value) and 0 < value <= LARGEST
@@ -49,6 +57,14 @@ POSITIVE = Expected(
 FRACTION = Expected("a number from 0 to 1", lambda value: _is_number(value) and 0 <= value <= 1)
 SWITCH = Expected("true or false", lambda value: isinstance(value, bool))
 TEXT = Expected("text", lambda value: isinstance(value, str))
+TEMPLATE = Expected(
+    "text that holds {query} once, where the query goes",
+    lambda value: isinstance(value, str) and value.count("{query}") == 1,
+)
+UPSTREAM_TEMPLATE = Expected(
+    "text that holds {} once, where the query goes",
+    lambda value: isinstance(value, str) and value.count("{}") == 1 and "{query}" not in value,
+)
 TEXTS = Expected(
     "a list of texts",
     lambda value: isinstance(value, (list, tuple)) and all(isinstance(item, str) for item in value),
@@ -64,6 +80,20 @@ BEATS_VALUES: dict[str, Expected] = {
     for item in fields(BeatsConfig)
 }
 
+LLAMA_VALUES: dict[str, Expected] = {
+    **dict.fromkeys(("hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads"), COUNT),
+    **dict.fromkeys(("vocab_size", "max_position_embeddings"), COUNT),
+    **dict.fromkeys(("num_key_value_heads", "head_dim"), COUNT_OR_NULL),
+}
+
+GENERATION_VALUES: dict[str, Expected] = {
+    "num_beams": COUNT_OR_NULL,
+    "max_new_tokens": COUNT_OR_NULL,
+    "bos_token_id": TOKENS,
+    "eos_token_id": TOKENS,
+    "pad_token_id": TOKENS,
+}
+
 OWN_VALUES: dict[str, Expected] = {
     "name": TEXT,
     "sample_rate": COUNT,
@@ -71,7 +101,7 @@ OWN_VALUES: dict[str, Expected] = {
     "audio_encoder": SETTINGS,
     "adapter": SETTINGS,
     "text_config": SETTINGS,
-    "prompt_template": TEXT,
+    "prompt_template": TEMPLATE,
     "answer_end": TEXT,
     "lowercase_query": SWITCH,
     "lora": SETTINGS_OR_NULL,
@@ -91,6 +121,7 @@ PART_VALUES: dict[str, dict[str, Expected]] = {
         "num_hidden_layers": COUNT,
         "num_attention_heads": COUNT,
     },
+    "text_config": LLAMA_VALUES,
     "lora": {"rank": COUNT, "alpha": POSITIVE, "dropout": FRACTION, "target_modules": TEXTS},
 }
 """Options of the parts; no two kinds of a part mean different things by one name."""

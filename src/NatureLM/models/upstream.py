@@ -20,7 +20,7 @@ from NatureLM.models.config_values import (
     POSITIVE,
     SETTINGS_OR_NULL,
     SWITCH,
-    TEXT,
+    UPSTREAM_TEMPLATE,
     Expected,
     check_values,
 )
@@ -115,7 +115,7 @@ ARGUMENT_VALUES: dict[str, Expected] = {
     "lora_dropout": FRACTION,
     "lora_rank": COUNT,
     "num_audio_query_token": COUNT,
-    "prompt_template": TEXT,
+    "prompt_template": UPSTREAM_TEMPLATE,
     "second_per_window": POSITIVE,
     "second_stride": POSITIVE,
 }
@@ -155,10 +155,6 @@ def complete_arguments(given: Mapping[str, Any], file: Path | None = None) -> di
                 f"{where} sets {name} to {arguments[name]!r}; only {value!r} can be loaded."
             )
     check_values(arguments, ARGUMENT_VALUES, where)
-    if arguments["prompt_template"].count("{}") != 1:
-        raise CheckpointError(
-            f"{where} has a wrong prompt_template: it must hold {{}} once, where the query goes."
-        )
     arguments["beats_cfg"] = {**BEATS_ARGUMENTS, **(arguments["beats_cfg"] or {})}
     check_values(arguments["beats_cfg"], BEATS_VALUES, f"{where}, in beats_cfg,")
     return arguments
