@@ -20,6 +20,8 @@ from NatureLM.errors import ModelUnavailableError
 from NatureLM.infer.building import build_engine
 from NatureLM.infer.settings import Configuration
 from NatureLM.models import checkpoint_names as names
+from NatureLM.models.checkpoint import open_checkpoint
+from NatureLM.models.converting import write_own
 from NatureLM.models.loading import load_model
 from NatureLM.models.naturelm import NatureLM
 
@@ -154,6 +156,52 @@ def test_bad_usage_is_one_line(made: Any, tmp_path: Path, capsys: pytest.Capture
     assert convert(tmp_path / "nowhere", tmp_path / "new") == 1
     assert "There is no model folder" in capsys.readouterr().err
     assert not (tmp_path / "new").exists()
+
+
+@pytest.mark.parametrize("form", ["own", "upstream"])
+def test_an_empty_folder_is_filled_also_where_the_user_stands(
+    made: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, form: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    before = tmp_path.stat().st_ino
+    assert convert(made.folder, ".", "--to", form) == 0
+    assert tmp_path.stat().st_ino == before  # the shell still stands in it
+    assert {"config.json", "model.safetensors"} <= {file.name for file in tmp_path.iterdir()}
+    assert not list(tmp_path.glob(".*"))
+    assert convert(made.folder, ".") == 2  # it is taken now
+    NatureLM.from_pretrained(tmp_path, **({} if form == "own" else {"llama_path": made.llama}))
+
+
+def test_an_empty_folder_stays_empty_where_writing_fails(
+    made: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    replace = os.replace
+
+    def fail_last(source: Path, target: Path) -> None:
+        if Path(target).name == "config.json":
+            raise OSError("the disk is gone")
+        replace(source, target)
+
+    checkpoint = open_checkpoint(made.folder)
+    monkeypatch.setattr("os.replace", fail_last)
+    with pytest.raises(OSError, match="the disk is gone"):
+        write_own(checkpoint, tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_target_that_cannot_be_a_folder_is_one_line(
+    made: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "file").touch()
+    for target in (tmp_path / "file" / "x", tmp_path / "file" / "x" / "y"):
+        assert convert(made.folder, target) == 2
+        said = capsys.readouterr().err
+        assert f"The folder {target} cannot be written: {tmp_path / 'file'} is a file; name another" in said
+    (tmp_path / "link").symlink_to(tmp_path / "nowhere")
+    assert convert(made.folder, tmp_path / "link") == 2
+    assert "exists already" in capsys.readouterr().err
+    assert convert(made.folder, tmp_path / ("x" * 300)) == 2
+    assert "name another folder" in capsys.readouterr().err
 
 
 def test_a_full_disk_is_said_before_anything_is_written(

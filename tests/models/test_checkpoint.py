@@ -209,7 +209,7 @@ def test_a_llama_that_does_not_fit_is_named(copy: Path) -> None:
     [
         ({"max_pooling": True}, "sets max_pooling to True; only False can be loaded"),
         ({"colour": 1}, "unknown arguments: colour"),
-        ({"prompt_template": "no place"}, "must hold {} once"),
+        ({"prompt_template": "no place"}, "expected text that holds {} once"),
         ({"beats_cfg": {"sponge": 1}}, "wrong option for the audio encoder 'beats'"),
     ],
 )
@@ -219,6 +219,92 @@ def test_arguments_that_cannot_be_honoured_are_named(
     config = json.loads((copy / "config.json").read_text())
     (copy / "config.json").write_text(json.dumps({**config, **change}))
     with pytest.raises(CheckpointError, match=message):
+        NatureLM.from_pretrained(copy)
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "expected"),
+    [
+        ("prompt_template", None, "null; expected text that holds {} once, where the query goes."),
+        ("prompt_template", "{} and {query}", '"{} and {query}"; expected text that holds {} once'),
+        ("llama_path", None, "null; expected a folder or a hub id."),
+        ("llama_path", 5, "5; expected a folder or a hub id."),
+        ("lora", 1, "1; expected true or false."),
+        ("lora_alpha", -4, "-4; expected a number above 0 and up to 1,000,000."),
+        ("lora_alpha", float("nan"), "NaN; expected a number above 0"),
+        ("lora_dropout", [0.1], "[0.1]; expected a number from 0 to 1."),
+        ("lora_rank", "abc", '"abc"; expected a whole number from 1 to 1,000,000.'),
+        ("lora_rank", 0, "0; expected a whole number"),
+        ("lora_rank", 10**30, "1000000000000000000000000000000; expected a whole number"),
+        ("lora_rank", True, "true; expected a whole number"),
+        ("num_audio_query_token", 1.5, "1.5; expected a whole number"),
+        ("second_per_window", "0.3", '"0.3"; expected a number above 0'),
+        ("second_stride", None, "null; expected a number above 0"),
+        ("beats_cfg", "x", '"x"; expected settings in braces, or null.'),
+        ("beats_cfg.encoder_layers", "2", '"2"; expected a whole number'),
+        ("beats_cfg.conv_pos_groups", 0, "0; expected a whole number"),
+        ("beats_cfg.dropout", -0.5, "-0.5; expected a number from 0 to 1."),
+        ("beats_cfg.deep_norm", None, "null; expected true or false."),
+    ],
+)
+def test_values_that_mean_nothing_are_named_with_what_was_expected(
+    copy: Path, key: str, value: Any, expected: str
+) -> None:
+    config = json.loads((copy / "config.json").read_text())
+    part, _, name = key.rpartition(".")
+    (config[part] if part else config)[name] = value
+    (copy / "config.json").write_text(json.dumps(config))
+    with pytest.raises(CheckpointError) as caught:
+        NatureLM.from_pretrained(copy)
+    message = str(caught.value)
+    assert str(copy) in message
+    assert f"sets {name} to {expected}" in message
+    if name == "llama_path":
+        assert NatureLM.from_pretrained(copy, llama_path=copy / "llama").config.lora
+
+
+@pytest.mark.parametrize(
+    ("name", "key", "value", "expected"),
+    [
+        ("config.json", "num_attention_heads", 0, "0; expected a whole number from 1 to 1,000,000."),
+        ("config.json", "num_hidden_layers", -3, "-3; expected a whole number"),
+        ("config.json", "head_dim", "8", '"8"; expected a whole number from 1 to 1,000,000, or null.'),
+        ("generation_config.json", "eos_token_id", ["x"], '["x"]; expected the number of a token'),
+        ("generation_config.json", "max_new_tokens", "a", '"a"; expected a whole number'),
+    ],
+)
+def test_values_of_llamas_files_are_named(copy: Path, name: str, key: str, value: Any, expected: str) -> None:
+    file = copy / "llama" / name
+    file.write_text(json.dumps({**json.loads(file.read_text()), key: value}))
+    with pytest.raises(CheckpointError) as caught:
+        NatureLM.from_pretrained(copy)
+    assert f"The config in {file} sets {key} to {expected}" in str(caught.value)
+
+
+def test_values_within_a_training_checkpoint_are_named(made: Any, tmp_path: Path) -> None:
+    file = tmp_path / "last.pth"
+    config = {**json.loads((made.folder / "config.json").read_text()), "lora_rank": None, 5: 5}
+    torch.save({"model": {}, "config": {"model": config}}, file)
+    with pytest.raises(CheckpointError, match="unknown arguments: 5"):
+        NatureLM.from_pretrained(file)
+    del config[5]
+    torch.save({"model": {}, "config": {"model": config}}, file)
+    with pytest.raises(CheckpointError, match=r"last\.pth sets lora_rank to null; expected a whole"):
+        NatureLM.from_pretrained(file)
+
+
+def test_weights_stored_as_integers_are_named(copy: Path) -> None:
+    tensors = load_file(copy / "model.safetensors")
+    lora = WRAPPED + "model.layers.1.self_attn.o_proj.lora_B.default.weight"
+    rewrite(copy, {**tensors, lora: tensors[lora].long()})
+    with pytest.raises(CheckpointError, match=rf"\(mistyped keys: {lora} int64 instead of float32\)"):
+        NatureLM.from_pretrained(copy)
+
+
+def test_weights_of_a_size_that_no_model_has_are_one_sentence(copy: Path) -> None:
+    tensors = load_file(copy / "model.safetensors")
+    rewrite(copy, {**tensors, "audio_query_tokens": torch.zeros(1, 1, 47)})
+    with pytest.raises(CheckpointError, match="No model can be built from the config of NatureLM-audio: "):
         NatureLM.from_pretrained(copy)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import fnmatch
 import json
 import shutil
@@ -126,6 +127,37 @@ def test_what_is_missing_is_said_before_weights_are_fetched(
         NatureLM.from_pretrained(PUBLISHED)
     assert message in str(caught.value)
     assert not any(name.endswith(".safetensors") for name in hub.fetched)
+
+
+@pytest.mark.parametrize(
+    ("fault", "reason"),
+    [
+        (
+            OSError(errno.ENOSPC, "No space left on device"),
+            "the disk of the cache folder {} is full; free some",
+        ),
+        (RuntimeError("Data error: No space left on device (os error 28)"), "folder {} is full; free some"),
+        (PermissionError(errno.EACCES, "Permission denied", "x"), "the cache folder {} cannot be written in"),
+        (FileExistsError(errno.EEXIST, "File exists", "x"), "the cache folder {} cannot be written in"),
+    ],
+)
+def test_a_fault_of_this_machines_disk_is_not_blamed_on_the_hub(
+    hub: Hub, fault: Exception, reason: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def fail(*_: Any, **__: Any) -> str:
+        raise fault
+
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "kept"))
+    monkeypatch.setattr("huggingface_hub.snapshot_download", fail)
+    with pytest.raises(ModelUnavailableError) as caught:
+        NatureLM.from_pretrained(PUBLISHED)
+    message = str(caught.value)
+    assert message.startswith(f"The model '{PUBLISHED}' cannot be kept on this machine: ")
+    assert reason.format(tmp_path / "kept") in message
+    assert message.endswith("or set HF_HOME to another folder.")
+    assert "gated" not in message
+    with pytest.raises(ModelUnavailableError, match=r"folder /else\b.* or give another `cache_dir`\.$"):
+        NatureLM.from_pretrained(PUBLISHED, cache_dir="/else")
 
 
 def test_what_is_missing_brings_the_fallback(hub: Hub, made: Any, caplog: pytest.LogCaptureFixture) -> None:

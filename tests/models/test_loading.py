@@ -133,6 +133,61 @@ def test_absent_device_is_a_config_error() -> None:
         load_model("bundled", device="cuda")
 
 
+@pytest.mark.parametrize("device_map", ["gpu", {"": "gpu"}, {"adapter": "cpu", "language_model": "gpu"}])
+def test_an_unknown_device_in_a_map_is_a_config_error(device_map: Any) -> None:
+    with pytest.raises(ConfigError, match=r"Unknown device 'gpu'; use auto, cpu, cuda or mps\."):
+        NatureLM.from_pretrained("bundled", device_map=device_map)
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has CUDA")
+@pytest.mark.parametrize("device_map", ["cuda", 0, {"": 0}])
+def test_an_absent_device_in_a_map_is_a_config_error(device_map: Any) -> None:
+    with pytest.raises(ConfigError, match="not available on this machine"):
+        NatureLM.from_pretrained("bundled", device_map=device_map)
+
+
+@pytest.mark.parametrize("dtype", ["int8", torch.int64, "bf16", "float8_e5m2", "nn"])
+def test_a_dtype_that_no_model_computes_in_is_a_config_error(dtype: Any) -> None:
+    with pytest.raises(ConfigError, match="use 'auto', 'float32', 'bfloat16' or 'float16'"):
+        NatureLM.from_pretrained("bundled", dtype=dtype)
+
+
+@pytest.mark.parametrize(
+    ("part", "value", "message"),
+    [
+        ("prompt_template", None, "sets prompt_template to null; expected text that holds {query} once"),
+        ("prompt_template", "nothing", 'sets prompt_template to "nothing"; expected text that holds {query}'),
+        ("answer_end", 5, "sets answer_end to 5; expected text."),
+        ("sample_rate", "48000", 'sets sample_rate to "48000"; expected a whole number from 1 to 1,000,000.'),
+        ("max_window_seconds", -1, "sets max_window_seconds to -1; expected a number above 0"),
+        ("audio_encoder", "birdnet", 'sets audio_encoder to "birdnet"; expected settings in braces.'),
+        ("lora", {"rank": 0}, "in lora, sets rank to 0; expected a whole number from 1 to 1,000,000."),
+        ("adapter", {"answers": [1]}, "in adapter, sets answers to [1]; expected a list of texts."),
+        ("lowercase_query", "no", 'sets lowercase_query to "no"; expected true or false.'),
+        ("text_config", {"hidden_size": "x"}, 'in text_config, sets hidden_size to "x"; expected a whole'),
+        ("text_config", {"rms_norm_eps": "x"}, "Field 'rms_norm_eps' expected float"),
+        ("text_config", {"hidden_act": "sponge"}, "No model can be built from the config in "),
+    ],
+)
+def test_values_that_mean_nothing_are_named(copy: Path, part: str, value: Any, message: str) -> None:
+    config = json.loads((copy / "config.json").read_text())
+    given = {**config[part], **value} if part == "text_config" else value
+    (copy / "config.json").write_text(json.dumps({**config, part: given}))
+    with pytest.raises(CheckpointError) as caught:
+        NatureLM.from_pretrained(copy)
+    assert message in str(caught.value)
+    assert str(copy) in str(caught.value)
+
+
+def test_a_tokenizer_that_is_missing_or_a_pointer_is_said(copy: Path) -> None:
+    (copy / "tokenizer.json").unlink()
+    with pytest.raises(CheckpointError, match=r"lacks tokenizer\.json\.$"):
+        NatureLM.from_pretrained(copy)
+    (copy / "tokenizer.json").write_text("version https://git-lfs.github.com/spec/v1\noid sha256:0\n")
+    with pytest.raises(CheckpointError, match=r"tokenizer\.json is a Git LFS pointer"):
+        NatureLM.from_pretrained(copy)
+
+
 def test_a_model_in_the_hubs_cache_loads_offline(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     repository = tmp_path / "models--someone--lite"
     snapshot = repository / "snapshots" / "0123456789abcdef0123456789abcdef01234567"

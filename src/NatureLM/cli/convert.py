@@ -35,7 +35,9 @@ def convert(
     source: Annotated[
         str, typer.Argument(metavar="SOURCE", help="A hub id, a folder or a training checkpoint (.pth).")
     ],
-    target: Annotated[Path, typer.Argument(metavar="TARGET", help="The folder to write; it must be new.")],
+    target: Annotated[
+        Path, typer.Argument(metavar="TARGET", help="The folder to write: a new or an empty one.")
+    ],
     to: Annotated[
         Form,
         typer.Option(

@@ -18,8 +18,16 @@ from transformers import GenerationConfig, LlamaConfig, PreTrainedTokenizerBase,
 
 from NatureLM.errors import CheckpointError, ModelUnavailableError
 from NatureLM.models import checkpoint_names as names
+from NatureLM.models.config_values import (
+    GENERATION_VALUES,
+    LLAMA_VALUES,
+    PLACE,
+    check_own_values,
+    check_values,
+)
 from NatureLM.models.configuration import NatureLMConfig
 from NatureLM.models.devices import language_dtype
+from NatureLM.models.file_faults import one_line, refuse_stand_in
 from NatureLM.models.memory import check_memory
 from NatureLM.models.model_files import PUBLISHED, HubFiles, ModelFiles, find_files
 from NatureLM.models.tensor_files import StoredTensor, open_pickle, open_weights, tensors_of
@@ -38,6 +46,9 @@ PICKLES = (".pth", ".pt", ".ckpt", ".bin")
 PUBLISHED_BEAMS = 2
 PUBLISHED_LONGEST = 300
 """Beams, and most new tokens of an answer, that NatureLM-audio answers with (published-model facts)."""
+
+TOKENIZER = "tokenizer"
+"""How the names of a tokenizer's files begin."""
 
 CPU = torch.device("cpu")
 
@@ -131,7 +142,7 @@ def open_checkpoint(
             f"The model in {files.folder} is no NatureLM (its config.json says "
             f"{config.get('model_type', 'nothing of a model_type')!r})."
         )
-    arguments = _standing_on(complete_arguments(config), llama_path)
+    arguments = _standing_on(complete_arguments(config, files.folder / "config.json"), llama_path)
     llama = _llama_of(files.name, files.folder, arguments["llama_path"], hub)
     if isinstance(files, HubFiles):
         check_fit(to_config(arguments, llama.config, llama.tokenizer))
@@ -155,12 +166,15 @@ def _said_dtype(config: NatureLMConfig) -> torch.dtype:
 
 def _open_own(files: ModelFiles, check_fit: Callable[[NatureLMConfig], None]) -> Checkpoint:
     """Return the checkpoint in a folder that `save_pretrained` or `naturelm convert` wrote."""
-    config = _read(files.folder, "config.json", NatureLMConfig.from_pretrained)
+    file = files.folder / "config.json"
+    check_own_values(files.read_json(file.name), file)
+    config = _read(files.folder, file.name, NatureLMConfig.from_pretrained)
+    expected = expected_tensors(config, file)
     check_fit(config)
     files.fetch_weights()
     tensors = open_weights(files.folder)
     check = WeightCheck(str(files.folder))
-    check.compare(expected_tensors(config), tensors)
+    check.compare(expected, tensors)
     check.unexpected += sorted(set(tensors) - check.known)
     check.done()
     return Checkpoint(
@@ -192,10 +206,12 @@ def _open_training_checkpoint(
     inner = content.get("config")
     inner = inner.get("model", inner) if isinstance(inner, dict) else None
     given: dict[str, Any] = inner if isinstance(inner, dict) and "llama_path" in inner else {}
+    source = file
     if (file.parent / "config.json").is_file():
         beside = ModelFiles(str(file), file.parent).read_json("config.json")
-        given = beside if is_upstream(beside) else given
-    arguments = _standing_on(complete_arguments(given), llama_path)
+        if is_upstream(beside):
+            given, source = beside, file.parent / "config.json"
+    arguments = _standing_on(complete_arguments(given, source), llama_path)
     llama = _llama_of(str(file), file.parent, arguments["llama_path"], hub)
     tensors = tensors_of(content["model"], f"The 'model' of {file}")
     check_fit(to_config(arguments, llama.config, llama.tokenizer, qformer_sizes(tensors)))
@@ -223,8 +239,10 @@ def read_llama(path: str | os.PathLike[str], **hub: Any) -> Llama:
         If it is damaged, or another kind of model.
     """
     files = find_files(path, **hub)
-    if files.read_json("config.json").get("model_type") != "llama":
+    settings = files.read_json("config.json")
+    if settings.get("model_type") != "llama":
         raise CheckpointError(f"The language model in {files.folder} is no Llama.")
+    check_values(settings, LLAMA_VALUES, f"The config in {files.folder / 'config.json'}")
     config = _read(files.folder, "config.json", LlamaConfig.from_pretrained)
     tokenizer = read_tokenizer(files.folder)
     tokenizer.add_special_tokens({"pad_token": PAD_TOKEN})
@@ -233,6 +251,9 @@ def read_llama(path: str | os.PathLike[str], **hub: Any) -> Llama:
 
 def _llama_of(model: str, beside: Path, path: str | os.PathLike[str], hub: Mapping[str, Any]) -> Llama:
     """Read the Llama of a model; a relative path may start from the model's folder."""
+    file = beside / "config.json"
+    where = f"The config in {file if file.is_file() else model}"
+    check_values({"llama_path": path}, {"llama_path": PLACE}, where)
     near = beside / path
     here = near if near.is_dir() and not Path(path).is_dir() else path
     try:
@@ -246,8 +267,11 @@ def _llama_of(model: str, beside: Path, path: str | os.PathLike[str], hub: Mappi
 
 def _read_generation(folder: Path, text_config: LlamaConfig) -> GenerationConfig:
     """Return a folder's generation config, or what the language model's config says of generation."""
-    if (folder / "generation_config.json").is_file():
-        return _read(folder, "generation_config.json", GenerationConfig.from_pretrained)
+    file = folder / "generation_config.json"
+    if file.is_file():
+        settings = ModelFiles(str(folder), folder).read_json(file.name)
+        check_values(settings, GENERATION_VALUES, f"The config in {file}")
+        return _read(folder, file.name, GenerationConfig.from_pretrained)
     return GenerationConfig.from_model_config(text_config)
 
 
@@ -333,7 +357,7 @@ def read_tokenizer(folder: Path) -> PreTrainedTokenizerBase:
     CheckpointError
         If it is missing or damaged.
     """
-    return _read(folder, "tokenizer", PreTrainedTokenizerFast.from_pretrained)
+    return _read(folder, TOKENIZER, PreTrainedTokenizerFast.from_pretrained)
 
 
 def licence_files(folder: Path) -> list[Path]:
@@ -349,5 +373,8 @@ def _read(folder: Path, name: str, reader: Callable[..., Any]) -> Any:
     except CheckpointError:
         raise
     except Exception as error:  # tokenizers raises bare exceptions over damaged files
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-        raise CheckpointError(f"The {name} in {folder} cannot be read: {reason}") from error
+        for file in sorted(folder.glob(f"{name}*")):
+            refuse_stand_in(file)
+        if name == TOKENIZER and not (folder / "tokenizer.json").is_file():
+            raise CheckpointError(f"The model folder {folder} lacks tokenizer.json.") from error
+        raise CheckpointError(f"The {name} in {folder} cannot be read: {one_line(error)}.") from error

@@ -162,23 +162,52 @@ def _write_licences(checkpoint: Checkpoint, folder: Path) -> None:
 
 @contextmanager
 def _written_whole(target: Path, tensors: dict[str, StoredTensor]) -> Iterator[Path]:
-    """Give a new folder to write in, which takes the target's name only when all is written."""
-    if target.is_dir() and not any(target.iterdir()):
-        target.rmdir()
-    if target.exists():
-        raise ConfigError(f"{target} exists already; name a folder that does not.")
-    target.parent.mkdir(parents=True, exist_ok=True)
+    """Give a new folder to write in; what it holds takes its place in the target when all is written.
+
+    An empty target stays the folder that it is, for it may be where the user stands, or another disk.
+    """
+    try:
+        empty = target.is_dir() and not any(target.iterdir())
+        if not empty and os.path.lexists(target):
+            raise ConfigError(f"{target} exists already; name a folder that does not.")
+        place = target if empty else target.parent
+        place.mkdir(parents=True, exist_ok=True)
+        _check_room(target, place, tensors)
+        folder = place / f".{target.name}.{uuid.uuid4().hex[:8]}.partial"
+        folder.mkdir()
+    except OSError as error:
+        file = next((above for above in target.parents if above.is_file()), None)
+        reason = f"{file} is a file" if file else (error.strerror or str(error))
+        raise ConfigError(f"The folder {target} cannot be written: {reason}; name another folder.") from error
+    try:
+        yield folder
+        if empty:
+            _move_up(folder)
+        else:
+            os.replace(folder, target)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _check_room(target: Path, place: Path, tensors: dict[str, StoredTensor]) -> None:
+    """Refuse to write what the disk has no room for."""
     size = sum(tensor.bytes for tensor in tensors.values())
-    free = shutil.disk_usage(target.parent).free
+    free = shutil.disk_usage(place).free
     if size > free:
         raise NatureLMError(
             f"{target} will be {size / 1e9:.1f} GB but only {free / 1e9:.1f} GB are free there; "
             "name a folder on another disk."
         )
-    folder = target.parent / f".{target.name}.{uuid.uuid4().hex[:8]}.partial"
-    folder.mkdir()
+
+
+def _move_up(folder: Path) -> None:
+    """Move files into the folder's parent: all or none, and last the config, which makes a model of them."""
+    moved: list[Path] = []
     try:
-        yield folder
-        os.replace(folder, target)
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
+        for file in sorted(folder.iterdir(), key=lambda file: file.name == "config.json"):
+            moved.append(folder.parent / file.name)
+            os.replace(file, moved[-1])
+    except BaseException:
+        for file in moved:
+            file.unlink(missing_ok=True)
+        raise

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from NatureLM.errors import CheckpointError, ConfigError, ModelUnavailableError
+from NatureLM.models.file_faults import one_line
 
 if TYPE_CHECKING:
     import torch
@@ -119,8 +120,7 @@ def damage_named(name: str) -> Iterator[None]:
     except torch.OutOfMemoryError:
         raise
     except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-        raise CheckpointError(f"The model in {name} cannot be read: {reason}") from error
+        raise CheckpointError(f"The model in {name} cannot be read: {one_line(error)}.") from error
 
 
 def open_model(
@@ -144,6 +144,8 @@ def open_model(
         If the model cannot be had, or does not fit in memory.
     CheckpointError
         If its files do not fit together.
+    ConfigError
+        If there is no such dtype or device.
     """
     import torch
 
@@ -154,8 +156,12 @@ def open_model(
     asked = options.pop("torch_dtype", None) or options.pop("dtype", None)
     options.pop("dtype", None)
     dtype = getattr(torch, asked, asked) if isinstance(asked, str) else asked
-    if dtype not in (None, "auto") and not isinstance(dtype, torch.dtype):
-        raise ConfigError(f"Unknown dtype {asked!r}; use 'auto', 'float32', 'bfloat16' or 'float16'.")
+    computes = isinstance(dtype, torch.dtype) and dtype.is_floating_point and dtype.itemsize > 1
+    if dtype is not None and dtype != "auto" and not computes:
+        name = str(asked).removeprefix("torch.")
+        raise ConfigError(
+            f"A model cannot be loaded in dtype {name!r}; use 'auto', 'float32', 'bfloat16' or 'float16'."
+        )
     if options.get("quantization_config") is not None:
         options["quantization_config"] = only_language_model(options["quantization_config"])
     device, whole = _target(options.get("device_map"))
@@ -183,20 +189,31 @@ def only_language_model(quantization_config: Any) -> Any:
 
 
 def _target(device_map: Any) -> tuple[torch.device, bool]:
-    """Return the (first) device that a device map names, and whether the whole model goes there."""
+    """Return the (first) device that a device map names, and whether the whole model goes there.
+
+    Raises
+    ------
+    ConfigError
+        If a device does not exist on this machine.
+    """
     import torch
 
     from NatureLM.models.devices import choose_device
+
+    def device(place: str) -> torch.device:
+        if place == "meta":  # weights that are not there, to look at a model's shape
+            return torch.device(place)
+        return choose_device(f"cuda:{place}" if place.isdigit() else place)
 
     if device_map is None:
         return torch.device("cpu"), True
     if device_map in ("auto", "balanced", "balanced_low_0", "sequential"):  # transformers' own words
         return choose_device("auto"), False
     if isinstance(device_map, dict):
-        places = set(map(str, device_map.values())) - {"disk"}
-        first = min(places - {"cpu"}, default="cpu")
-        return torch.device(int(first) if first.isdigit() else first), set(device_map) == {""}
-    return torch.device(device_map), True
+        named = sorted(set(map(str, device_map.values())) - {"cpu", "disk"})
+        places = [device(place) for place in named] or [torch.device("cpu")]
+        return places[0], set(device_map) == {""}
+    return device(str(device_map)), True
 
 
 def finish_loading(model: NatureLM, checkpoint: Checkpoint, loading_info: dict[str, Any]) -> NatureLM:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
+import re
 from pathlib import Path
 from typing import Any
 
 from NatureLM.errors import CheckpointError, ModelUnavailableError
 from NatureLM.json_text import parse_json
+from NatureLM.models.file_faults import one_line, refuse_stand_in
 
 logger = logging.getLogger(__name__)
 
@@ -32,6 +35,10 @@ WEIGHT_FILES = ["*.safetensors"]
 
 ELSEWHERE = ["original/*"]
 """Meta's repositories hold the weights a second time there."""
+
+DISK_FULL = (errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC))
+NOT_WRITABLE = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST)
+"""What the operating system says of a disk that takes no more, and of a folder that takes nothing."""
 
 
 class ModelFiles:
@@ -66,7 +73,8 @@ class ModelFiles:
         except FileNotFoundError:
             raise CheckpointError(f"The model folder {self.folder} lacks {name}.") from None
         except (OSError, ValueError) as error:
-            raise CheckpointError(f"The file {file} is damaged: {error}.") from error
+            refuse_stand_in(file)
+            raise CheckpointError(f"The file {file} is damaged: {one_line(error)}.") from error
         if not isinstance(content, dict):
             raise CheckpointError(f"The file {file} is damaged: it holds no settings.")
         return content
@@ -174,7 +182,7 @@ def _hub_knows(name: str, **hub: Any) -> bool:
 
 
 def unavailable(name: str, error: Exception, **hub: Any) -> ModelUnavailableError:
-    """Return the error that says in one sentence why the hub did not give a model, and what to do."""
+    """Return the error that says in one sentence why a model was not fetched, and what to do."""
     from huggingface_hub import get_token
     from huggingface_hub.errors import (
         GatedRepoError,
@@ -183,6 +191,8 @@ def unavailable(name: str, error: Exception, **hub: Any) -> ModelUnavailableErro
         RevisionNotFoundError,
     )
 
+    if local := _local_fault(error, hub.get("cache_dir")):
+        return ModelUnavailableError(f"The model {name!r} cannot be kept on this machine: {local}.")
     gated = isinstance(error, GatedRepoError)
     page = f"https://huggingface.co/{name}"
     if gated and not (hub.get("token") or get_token()):
@@ -204,3 +214,20 @@ def unavailable(name: str, error: Exception, **hub: Any) -> ModelUnavailableErro
         remedy = "try again later"
     also = f" {PUBLISHED_NEEDS_LLAMA}" if name == PUBLISHED else ""
     return ModelUnavailableError(f"The model {name!r} cannot be had: {reason}; {remedy}.{also}")
+
+
+def _local_fault(error: Exception, cache_dir: str | os.PathLike[str] | None) -> str | None:
+    """Return what is wrong with this machine's disk, and what to do, where that stopped a download."""
+    from huggingface_hub import constants
+
+    number = error.errno if isinstance(error, OSError) else None
+    if told := re.search(r"\bos error (\d+)\b", str(error)):  # the part of the client that is not Python
+        number = int(told[1])
+    folder = os.fspath(cache_dir or constants.HF_HUB_CACHE)
+    remedy = "give another `cache_dir`" if cache_dir else "set HF_HOME to another folder"
+    if number in DISK_FULL:
+        return f"the disk of the cache folder {folder} is full; free some of it, or {remedy}"
+    if number in NOT_WRITABLE:
+        reason = os.strerror(number)
+        return f"the cache folder {folder} cannot be written in ({reason}); change its rights, or {remedy}"
+    return None

@@ -16,9 +16,11 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
+from torch.serialization import MAGIC_NUMBER
 
 from NatureLM.errors import CheckpointError
 from NatureLM.json_text import parse_json
+from NatureLM.models.file_faults import one_line, refuse_stand_in
 
 DTYPES: dict[str, torch.dtype] = {
     "F64": torch.float64,
@@ -36,6 +38,10 @@ DTYPES: dict[str, torch.dtype] = {
 
 WEIGHTS = "model.safetensors"
 INDEX = "model.safetensors.index.json"
+
+ZIP = b"PK\x03\x04"
+OLD_MAGIC = MAGIC_NUMBER.to_bytes(10, "little")
+"""In the first bytes of what ``torch.save`` wrote before version 1.6."""
 
 
 @dataclass(frozen=True)
@@ -112,7 +118,8 @@ def open_safetensors(file: Path) -> dict[str, StoredTensor]:
             read = partial(handle.get_tensor, name)
             tensors[name] = StoredTensor(tuple(part.get_shape()), dtype, read, (str(file), name))
     except (OSError, SafetensorError, ValueError) as error:
-        raise CheckpointError(f"The file {file} cannot be read: {_first_line(error)}") from error
+        refuse_stand_in(file)
+        raise CheckpointError(f"The file {file} cannot be read: {one_line(error)}.") from error
     return tensors
 
 
@@ -133,7 +140,8 @@ def open_weights(folder: Path) -> dict[str, StoredTensor]:
         places: dict[str, str] = parse_json(index.read_text(encoding="utf-8"))["weight_map"]
         names = sorted(set(places.values()))
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise CheckpointError(f"The file {index} cannot be read: {_first_line(error)}") from error
+        refuse_stand_in(index)
+        raise CheckpointError(f"The file {index} cannot be read: {one_line(error)}.") from error
     strangers = [name for name in names if Path(name).name != name]
     if strangers:
         raise CheckpointError(f"The file {index} points out of its folder: {', '.join(strangers)}.")
@@ -167,13 +175,20 @@ def open_pickle(file: Path) -> dict[str, Any]:
             if "mmap can only be used" not in str(error):
                 raise
             content = torch.load(file, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        raise CheckpointError(
-            f"The file {file} holds Python objects beside tensors (or is damaged), and such files can run "
-            'code when read; save it again with torch.save({"model": model.state_dict()}, ...).'
-        ) from error
-    except (OSError, RuntimeError, ValueError, KeyError, EOFError) as error:
-        raise CheckpointError(f"The file {file} cannot be read: {_first_line(error)}") from error
+    except OSError as error:
+        raise CheckpointError(f"The file {file} cannot be read: {one_line(error)}.") from error
+    except Exception as error:  # torch's reader raises what the damage happens to bring about
+        refuse_stand_in(file)
+        if not _looks_saved(file):
+            raise CheckpointError(
+                f"The file {file} is not what torch.save writes, or is damaged; download it or save it again."
+            ) from error
+        if isinstance(error, pickle.UnpicklingError):
+            raise CheckpointError(
+                f"The file {file} holds Python objects beside tensors (or is damaged), and such files can "
+                'run code when read; save it again with torch.save({"model": model.state_dict()}, ...).'
+            ) from error
+        raise CheckpointError(f"The file {file} cannot be read: {one_line(error)}.") from error
     if not isinstance(content, dict):
         raise CheckpointError(f"The file {file} holds a {type(content).__name__}, not a checkpoint.")
     return content
@@ -252,5 +267,8 @@ def write_sharded(folder: Path, tensors: Mapping[str, StoredTensor], shard_bytes
     return files
 
 
-def _first_line(error: Exception) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0]
+def _looks_saved(file: Path) -> bool:
+    """Return whether a file begins as ``torch.save`` begins one: a zip archive, or its old magic number."""
+    with file.open("rb") as content:
+        head = content.read(64)
+    return head.startswith(ZIP) or OLD_MAGIC in head

@@ -7,11 +7,23 @@ The arguments are what ``config.json`` of the published checkpoint holds (record
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from transformers import LlamaConfig, PreTrainedTokenizerBase
 
 from NatureLM.errors import CheckpointError
+from NatureLM.models.config_values import (
+    BEATS_VALUES,
+    COUNT,
+    FRACTION,
+    POSITIVE,
+    SETTINGS_OR_NULL,
+    SWITCH,
+    UPSTREAM_TEMPLATE,
+    Expected,
+    check_values,
+)
 from NatureLM.models.configuration import NatureLMConfig
 from NatureLM.models.lora import TARGETS
 from NatureLM.models.model_files import LLAMA
@@ -96,6 +108,19 @@ FIXED = {
 }
 """Arguments of which only one value was published a model with, and only that one is built here."""
 
+ARGUMENT_VALUES: dict[str, Expected] = {
+    "beats_cfg": SETTINGS_OR_NULL,
+    "lora": SWITCH,
+    "lora_alpha": POSITIVE,
+    "lora_dropout": FRACTION,
+    "lora_rank": COUNT,
+    "num_audio_query_token": COUNT,
+    "prompt_template": UPSTREAM_TEMPLATE,
+    "second_per_window": POSITIVE,
+    "second_stride": POSITIVE,
+}
+"""What the arguments that are read may be; the path of Llama, which may be given anew, is looked at later."""
+
 QFORMER_SIZES = {"hidden_size": 768, "intermediate_size": 3072, "num_hidden_layers": 2}
 """BERT-base's, with two layers; the arguments do not say, so a checkpoint's own weights do."""
 
@@ -105,26 +130,33 @@ def is_upstream(config: Mapping[str, Any]) -> bool:
     return "llama_path" in config and config.get("model_type") is None
 
 
-def complete_arguments(given: Mapping[str, Any]) -> dict[str, Any]:
+def complete_arguments(given: Mapping[str, Any], file: Path | None = None) -> dict[str, Any]:
     """Return a checkpoint's arguments, with the published ones where it leaves some out.
+
+    Parameters
+    ----------
+    given : mapping
+    file : Path, optional
+        Where they stand, for the messages.
 
     Raises
     ------
     CheckpointError
-        If some are unknown, or ask for what is not built here.
+        If some are unknown, have values that mean nothing, or ask for what is not built here.
     """
+    where = "The checkpoint's config" if file is None else f"The config in {file}"
     arguments = {**ARGUMENTS, **given}
-    unknown = sorted(set(arguments) - set(ARGUMENTS))
+    unknown = sorted(map(str, set(arguments) - set(ARGUMENTS)))
     if unknown:
-        raise CheckpointError(f"The checkpoint's config has unknown arguments: {', '.join(unknown)}.")
+        raise CheckpointError(f"{where} has unknown arguments: {', '.join(unknown)}.")
     for name, value in FIXED.items():
         if arguments[name] != value:
             raise CheckpointError(
-                f"The checkpoint's config sets {name} to {arguments[name]!r}; only {value!r} can be loaded."
+                f"{where} sets {name} to {arguments[name]!r}; only {value!r} can be loaded."
             )
-    if arguments["prompt_template"].count("{}") != 1:
-        raise CheckpointError("The checkpoint's prompt_template must hold {} once, where the query goes.")
+    check_values(arguments, ARGUMENT_VALUES, where)
     arguments["beats_cfg"] = {**BEATS_ARGUMENTS, **(arguments["beats_cfg"] or {})}
+    check_values(arguments["beats_cfg"], BEATS_VALUES, f"{where}, in beats_cfg,")
     return arguments
 
 

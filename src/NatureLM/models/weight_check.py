@@ -5,18 +5,38 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from functools import lru_cache
+from pathlib import Path
 
 import torch
 
-from NatureLM.errors import CheckpointError
+from NatureLM.errors import CheckpointError, NatureLMError
 from NatureLM.models.configuration import NatureLMConfig
+from NatureLM.models.file_faults import one_line
 from NatureLM.models.memory import needed_memory
 from NatureLM.models.tensor_files import StoredTensor
 
 
-def expected_tensors(config: NatureLMConfig) -> dict[str, torch.Tensor]:
-    """Return the weights, on the meta device, that a model of this configuration is loaded from, by name."""
-    return dict(_expected(config.to_json_string(use_diff=False)))
+def expected_tensors(config: NatureLMConfig, file: Path | None = None) -> dict[str, torch.Tensor]:
+    """Return the weights, on the meta device, that a model of this configuration is loaded from, by name.
+
+    Parameters
+    ----------
+    config : NatureLMConfig
+    file : Path, optional
+        Where it stands, for the message.
+
+    Raises
+    ------
+    CheckpointError
+        If no model can be built so.
+    """
+    try:
+        return dict(_expected(config.to_json_string(use_diff=False)))
+    except NatureLMError:
+        raise
+    except Exception as error:  # of transformers, peft and torch: sizes that do not go together
+        where = f"in {file}" if file else f"of {config.name}"
+        raise CheckpointError(f"No model can be built from the config {where}: {one_line(error)}.") from error
 
 
 @lru_cache(maxsize=1)
@@ -54,6 +74,7 @@ class WeightCheck:
         self.missing: list[str] = []
         self.unexpected: list[str] = []
         self.misshapen: list[str] = []
+        self.mistyped: list[str] = []
         self.contradicting: list[str] = []
 
     def resolve(
@@ -77,7 +98,7 @@ class WeightCheck:
         found: Mapping[str, StoredTensor],
         names: Mapping[str, tuple[str, ...]] | None = None,
     ) -> None:
-        """Note what is missing or misshapen, under the names that the file has for it."""
+        """Note what is missing, misshapen or no real number, under the names that the file has for it."""
         self.known |= set(expected)
         for ours, tensor in expected.items():
             name = names[ours][0] if names else ours
@@ -85,6 +106,9 @@ class WeightCheck:
                 self.missing.append(name)
             elif found[ours].shape != tuple(tensor.shape):
                 self.misshapen.append(f"{name} {list(found[ours].shape)} instead of {list(tensor.shape)}")
+            elif tensor.is_floating_point() and not found[ours].dtype.is_floating_point:
+                kinds = (str(dtype).removeprefix("torch.") for dtype in (found[ours].dtype, tensor.dtype))
+                self.mistyped.append(f"{name} {' instead of '.join(kinds)}")
 
     def done(self) -> None:
         """Raise the error, if anything was noted.
@@ -100,6 +124,7 @@ class WeightCheck:
                 ("missing", self.missing),
                 ("unexpected", self.unexpected),
                 ("misshapen", self.misshapen),
+                ("mistyped", self.mistyped),
                 ("contradicting", self.contradicting),
             )
             if names
