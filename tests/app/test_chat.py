@@ -341,7 +341,8 @@ def test_why_nothing_can_be_answered_is_said_in_the_conversation(
     query, said = messages_of(told)
     assert query == SPECIES
     assert said.startswith("⚠ noise.wav is damaged: the sample at 0.100 s is nan")
-    assert answers(ask(chat, state, ["great_tit.ogg"], SPECIES))[0].startswith("Great Tit")
+    damage, answer = answers(ask(chat, state, ["great_tit.ogg"], SPECIES))
+    assert (damage, answer.split("\n")[0]) == (said, "Great Tit")
 
 
 def test_damaged_recordings_are_told_on_the_page(chat: Chat, house: House) -> None:

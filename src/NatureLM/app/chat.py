@@ -164,7 +164,7 @@ class Chat:
             start, end, floor = _numbers(*part)
             about = (tuple(paths), start, end)
             # Until it is heard, nothing of an earlier conversation about other sound is shown.
-            before = self._messages(conversation) if conversation.about == about else []
+            before = self._messages(conversation) if conversation.about in (None, about) else []
             before.append({"role": "user", "content": query})
 
             def so_far(answer: str) -> Iterator[tuple[Any, ...]]:

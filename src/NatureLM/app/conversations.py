@@ -77,8 +77,10 @@ class Conversation:
         self._sending = threading.Lock()
 
     def begin(self, interview: Interview, about: About) -> None:
-        """Go on with an interview about other sound."""
-        self.interview, self.about, self.asides = interview, about, []
+        """Go on with an interview about other sound; what was said about earlier sound is no part of it."""
+        if self.interview is not None:
+            self.asides = []
+        self.interview, self.about = interview, about
 
     @property
     def queries(self) -> list[str]:
