@@ -85,6 +85,14 @@ def clear(page: Any) -> None:
     page.wait_for_function("document.querySelectorAll('#chat .message').length == 0")
 
 
+def slow_down(page: Any, milliseconds: int) -> None:
+    """Have what the page sends and gets take longer, as over a network."""
+    network = page.context.new_cdp_session(page)
+    network.send("Network.enable")
+    speeds = {"downloadThroughput": -1, "uploadThroughput": -1}
+    network.send("Network.emulateNetworkConditions", {"offline": False, "latency": milliseconds, **speeds})
+
+
 def answer_to(page: Any, question: str | None = None) -> str:
     """Ask, wait for the end of the answer, and return its first line."""
     said = page.locator("#chat .bot.message")
@@ -142,6 +150,112 @@ def test_clear_is_heard_at_any_moment(page: Any, moment: str) -> None:
         assert page.locator("#chat .message").count() == 0
     assert answer_to(page, "What species is this?") == "Great Tit"
     assert page.locator("#chat .bot.message").count() == 1
+
+
+@pytest.mark.parametrize("latency", [0, 200])
+def test_stop_is_heard_at_any_moment(page: Any, latency: int) -> None:
+    """With no word of it in the console, and what was chosen stays."""
+    slow_down(page, latency)
+    choose(page, "great tit")
+    page.evaluate("window.isSamePage = true")
+    for count, moment in enumerate((0, 30, 150, 600), 1):
+        page.get_by_label("Question", exact=True).fill("Caption the audio.")
+        page.evaluate(
+            """(moment) => {
+              document.querySelector("#ask").click();
+              setTimeout(() => document.querySelector("#stop").click(), moment);
+            }""",
+            moment,
+        )
+        page.wait_for_function(
+            "n => document.querySelectorAll('#chat .bot.message').length == n", arg=count + 1
+        )
+        page.wait_for_selector("#chat .bot.message >> nth=-1 >> css=em")  # stopped, or answered before
+        if moment < 60:
+            assert page.locator("#chat .bot.message").last.inner_text().startswith("Stopped.")
+    assert answer_to(page, "What species is this?") == "Great Tit"
+    assert page.evaluate("window.isSamePage")
+
+
+def test_others_do_not_wait_for_a_long_recording_that_was_stopped(
+    browser: Any, server: Any, faults: list[str], tmp_path: Path
+) -> None:
+    import numpy as np
+    import soundfile
+
+    noise = np.random.default_rng(0).normal(0, 0.02, 290 * 8000).astype(np.float32)
+    soundfile.write(tmp_path / "long.wav", noise, 8000)
+    one, two = open_page(browser, server, faults), open_page(browser, server, faults)
+    one.locator("#chat-files input[type=file]").set_input_files(tmp_path / "long.wav")
+    one.wait_for_selector("#player figcaption >> text=long.wav")
+    one.locator("#ask").click()
+    one.wait_for_selector("#chat .bot.message >> text=of 29 windows")
+    choose(two, "great tit")
+    assert answer_to(two, "What species is this?") == "Great Tit"
+    assert "of 29 windows" in one.locator("#chat .bot.message").inner_text()
+    one.locator("#stop").click()
+    one.wait_for_selector("#chat .bot.message >> text=Stopped.")
+    one.close()
+    two.close()
+    assert faults == []
+
+
+def test_a_question_that_is_written_while_another_waits_stays(page: Any) -> None:
+    choose(page, "great tit")
+    box = page.get_by_label("Question", exact=True)
+    for question in ("Caption the audio.", "What species is this?"):
+        box.fill(question)
+        page.locator("#ask").click()
+        assert box.input_value() == ""
+    box.fill("And its scientific name?")
+    page.wait_for_function("document.querySelectorAll('#chat em').length == 2")
+    page.wait_for_timeout(1000)
+    assert box.input_value() == "And its scientific name?"
+    page.locator("#ask").click()
+    page.wait_for_selector("#chat .bot.message >> text=Parus major")
+
+
+@pytest.mark.parametrize("latency", [0, 200])
+def test_another_recording_is_asked_about_as_a_whole(page: Any, latency: int) -> None:
+    slow_down(page, latency)
+    choose(page, "great tit")
+    page.locator("#part-start input").fill("6")
+    page.locator("#part-end input").fill("8")
+    page.locator("#part-end input").press("Tab")
+    choose(page, "spring peeper")
+    assert answer_to(page, "What species is this?") == "Spring Peeper"
+    page.wait_for_selector("#chat-table >> text=Spring Peeper", state="attached")
+    assert page.locator("#chat-table tbody td").all_inner_texts()[1:3] == ["0.00", "10.00"]
+    assert page.locator("#part-start input").input_value() == "0"
+    assert page.locator("#part-end input").input_value() == ""
+
+
+def test_a_question_that_cannot_be_answered_is_not_lost(page: Any, tmp_path: Path) -> None:
+    choose(page, "great tit")
+    box = page.get_by_label("Question", exact=True)
+    for start, end in (("5", "3"), ("90", "100"), ("-1", "")):
+        page.locator("#part-start input").fill(start)
+        page.locator("#part-end input").fill(end)
+        page.locator("#part-end input").press("Tab")
+        clear(page)
+        box.fill("What species is this?")
+        page.locator("#ask").click()
+        page.wait_for_selector("#chat .bot.message >> text=Choose another part.")
+        page.wait_for_function("document.querySelector('#question textarea').value != ''")
+        assert box.input_value() == "What species is this?"
+    page.get_by_role("button", name="Whole recording").click()
+    page.locator("#ask").click()
+    page.wait_for_selector("#chat .bot.message >> text=Great Tit")
+    assert box.input_value() == ""
+    (tmp_path / "damaged.wav").write_bytes(b"no sound")
+    clear(page)
+    page.locator("#chat-files input[type=file]").set_input_files(tmp_path / "damaged.wav")
+    page.wait_for_selector("#chat-notice >> text=damaged.wav")
+    box.fill("Caption the audio.")
+    page.locator("#ask").click()
+    page.wait_for_selector("#chat .bot.message >> text=damaged.wav is not audio that can be read")
+    page.wait_for_function("document.querySelector('#question textarea').value != ''")
+    assert page.locator("#chat").get_by_text("Error", exact=True).count() == 0
 
 
 def test_an_upload_is_asked_about_and_asked_on(page: Any) -> None:

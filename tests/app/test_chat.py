@@ -1,9 +1,12 @@
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+import soundfile
 
 from NatureLM.app.house import House
 from NatureLM.errors import ConfigError
@@ -20,7 +23,7 @@ from NatureLM.app.prompts import tasks_of
 
 ASSETS = Path(__file__).parents[2] / "assets"
 SPECIES = "What species is this?"
-NOTHING_NEW = (skip(),) * 5
+NOTHING_NEW = (skip(),) * 4
 
 
 @pytest.fixture
@@ -52,9 +55,9 @@ def test_a_conversation_streams_and_remembers(chat: Chat) -> None:
     told = ask(chat, state, ["great_tit_and_common_cuckoo.ogg"], "And its scientific name?")
     assert [text.split("\n")[0] for text in answers(told)] == ["Common Cuckoo", "Great Tit", "Parus major"]
     assert state.interview is interview  # encoded once
-    assert "And its scientific name?" in told[-1][3]
-    assert ">Parus major</span></div>" in told[-1][3]
-    assert list(told[-1][4].data["answer"]) == ["Common Cuckoo", "Great Tit", "Parus major"]
+    assert "And its scientific name?" in told[-1][2]
+    assert ">Parus major</span></div>" in told[-1][2]
+    assert list(told[-1][3].data["answer"]) == ["Common Cuckoo", "Great Tit", "Parus major"]
 
 
 def test_the_floor_answers_again_without_encoding(chat: Chat, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -85,13 +88,13 @@ def test_every_chosen_recording_shows_what_was_answered_about_each_window(chat: 
     state = ChatState()
     names = ["dawn_25s.ogg", "spring_peeper.ogg", "rain.ogg"]
     told = ask(chat, state, names, "What are the common names for the species, if any?")
-    first, second, third = told[-1][3].split("</figure>")[:3]
+    first, second, third = told[-1][2].split("</figure>")[:3]
     assert first.count('<i style="left:') == 3
     assert [name in first for name in ("Northern Saw-whet Owl", "Eastern Wood-Pewee")] == [True, True]
     assert "Spring Peeper: 0 s to 10 s, evidence 0." in second
     assert '<div class="player-span none"' in third
     _, which, players, notice = chat.show(state, [str(ASSETS / name) for name in names], None)
-    assert (players, notice, which.visible) == (told[-1][3], "", False)
+    assert (players, notice, which.visible) == (told[-1][2], "", False)
     many = [str(path) for path in sorted(ASSETS.glob("*.ogg"))[:5]]
     _, which, players, _ = chat.show(state, many, Path(many[1]).name)
     assert (players.count("<figure"), which.visible) == (1, True)
@@ -123,7 +126,7 @@ def test_retry_and_clear(chat: Chat) -> None:
     ask(chat, state, ["rain.ogg"], SPECIES)
     told = list(chat.retry(state, 0, files, None, "", 0.0, None, 0.25))
     assert len(told[-2][1]) == 2
-    (_, messages, _, players, _), last = chat.clear(state, 1, files, None)
+    (_, messages, players, _), last = chat.clear(state, 1, files, None)
     assert last == NOTHING_NEW
     assert messages == []
     assert "player-span" not in players.replace("player-spans", "")
@@ -188,8 +191,158 @@ def test_what_is_missing_is_said(chat: Chat, tmp_path: Path) -> None:
         ask(chat, ChatState(), ["rain.ogg"], "  ")
     with pytest.raises(ConfigError, match="There is no recording"):
         ask(chat, ChatState(), [], SPECIES)
-    with pytest.raises(ConfigError, match="has no sound from 40 to its end"):
-        ask(chat, ChatState(), ["rain.ogg"], SPECIES, start=40.0)
+
+
+def messages_of(told: list[tuple[Any, ...]]) -> list[str]:
+    return [message["content"] for message in told[-1][1]]
+
+
+@pytest.fixture
+def files_of(house: House) -> Callable[..., list[str]]:
+    """Return files as if they were uploaded, of noise that ends in samples which are no numbers."""
+
+    def make(seconds: float, damaged_at: float | None = None, name: str = "noise.wav") -> list[str]:
+        path = house.files.new_folder() / name
+        samples = np.random.default_rng(0).normal(0, 0.02, round(seconds * 16000)).astype(np.float32)
+        if damaged_at is not None:
+            samples[round(damaged_at * 16000) :] = np.nan
+        soundfile.write(path, samples, 16000, subtype="FLOAT")
+        return [str(path)]
+
+    return make
+
+
+@pytest.mark.parametrize("end", ["stop", "clear"])
+def test_others_are_answered_once_a_long_recording_is_no_longer_heard(
+    chat: Chat, files_of: Callable[..., list[str]], house: House, end: str
+) -> None:
+    state = ChatState()
+    asking = chat.ask(state, 0, files_of(120.0), None, SPECIES, 0.0, None, 0.25, 1)
+    assert [next(asking)[1][-1]["content"] for _ in range(3)] == [
+        "…",
+        "Listening: 0 of 12 windows …",
+        "Listening: 4 of 12 windows …",
+    ]
+    # Even while it is still heard.
+    assert answers(ask(chat, ChatState(), ["great_tit.ogg"], SPECIES))[0].startswith("Great Tit")
+    if end == "stop":
+        chat.stop(state, 1)
+        *told, last = list(asking)
+        assert (messages_of(told), last) == ([SPECIES, "*Stopped.*"], NOTHING_NEW)
+    else:
+        state.begin_anew(1)
+        assert list(asking) == [NOTHING_NEW]
+    assert state.interview is None
+    with house.model.turn.unless(lambda: False):
+        pass
+
+
+def test_stop_keeps_what_was_said_and_holds_for_what_comes_later(chat: Chat) -> None:
+    state, files = ChatState(), [str(ASSETS / "great_tit_and_common_cuckoo.ogg")]
+    ask(chat, state, ["great_tit_and_common_cuckoo.ogg"], SPECIES)
+    asking = chat.ask(state, 0, files, None, "Caption the audio.", 0.0, None, 0.25, 1)
+    next(asking)
+    said = [next(asking)[1][-1]["content"] for _ in range(3)][-1]
+    chat.stop(state, 2)
+    *told, _ = list(asking)
+    assert messages_of(told)[2:] == ["Caption the audio.", f"{said}\n\n*Stopped.*"]
+    # Stop may be faster than the question that it is about.
+    *told, _ = chat.ask(state, 0, files, None, "How many species are in the audio?", 0.0, None, 0.25, 2)
+    assert messages_of(told)[4:] == ["How many species are in the audio?", "*Stopped.*"]
+    # The last question can be asked anew, and what was stopped is not part of the conversation.
+    *told, _ = chat.retry(state, 0, files, None, "", 0.0, None, 0.25, 3)
+    assert messages_of(told)[4] == "How many species are in the audio?"
+    assert "*confidence" in messages_of(told)[5]
+    assert state.conversation is not None
+    assert state.conversation.queries == [SPECIES, "How many species are in the audio?"]
+
+
+def test_a_stopped_question_is_no_double_click(chat: Chat) -> None:
+    state, files = ChatState(), [str(ASSETS / "great_tit.ogg")]
+    first = chat.ask(state, 0, files, None, SPECIES, 0.0, None, 0.25, 1)
+    next(first)
+    chat.stop(state, 1)
+    told: list[Any] = []
+    again = threading.Thread(
+        target=lambda: told.extend(chat.ask(state, 0, files, None, SPECIES, 0.0, None, 0.25, 2))
+    )
+    again.start()
+    list(first)
+    again.join(60)
+    assert "Great Tit" in messages_of(told[:-1])[-1]
+
+
+def test_stop_is_heard_while_others_have_the_model(chat: Chat, house: House) -> None:
+    state, told = ChatState(), list[Any]()
+    files = [str(ASSETS / "great_tit.ogg")]
+    asking = threading.Thread(
+        target=lambda: told.extend(chat.ask(state, 0, files, None, SPECIES, 0.0, None, 0.25, 1))
+    )
+    with house.model.turn:
+        asking.start()
+        time.sleep(0.5)
+        chat.stop(state, 1)
+        asking.join(60)
+        assert messages_of(told[:-1]) == [SPECIES, "*Stopped.*"]
+
+
+def test_a_recording_that_is_heard_in_part_stays_named(
+    chat: Chat, files_of: Callable[..., list[str]]
+) -> None:
+    for seconds in (8.0, 40.0):
+        state, files = ChatState(), files_of(seconds, damaged_at=seconds - 3.0, name="late_<b>.wav")
+        for count in (1, 2):
+            *told, _ = chat.ask(state, 0, files, None, f"{SPECIES}{' ' * count}{count}", 0.0, None, 0.25)
+            messages = messages_of(told)
+            assert len(messages) == 1 + 2 * count
+            assert messages[0].startswith("⚠ late_&lt;b&gt;.wav is damaged: ")
+            assert "The sound before the damage is used." in messages[0]
+
+
+def test_bad_recordings_are_left_out_and_named(chat: Chat, files_of: Callable[..., list[str]]) -> None:
+    files = [str(ASSETS / "great_tit.ogg"), *files_of(5.0, damaged_at=0.0), "/gone/away.wav"]
+    *told, _ = chat.ask(ChatState(), 0, files, None, SPECIES, 0.0, None, 0.25)
+    gone, damaged, query, answer = messages_of(told)
+    assert "away.wav: there is no such upload" in gone
+    assert damaged.startswith("⚠ noise.wav is damaged: the sample at 0.000 s")
+    assert (query, answer.split("\n")[0]) == (SPECIES, "Great Tit")
+    assert "great_tit" in chat.show(ChatState(), files, None)[2]
+
+
+@pytest.mark.parametrize(
+    ("part", "reason"),
+    [
+        ((5.0, 3.0), "There is no part from 5 s to 3 s"),
+        ((90.0, 100.0), "great_tit.ogg has no sound from 90 to 100 s; it is 10.0 s long."),
+        ((-1.0, None), "There is no part from -1 s to the end"),
+        (("x", None), "Part from: give a number of seconds."),
+        ((0.0, [1]), "Part to: give a number of seconds."),
+    ],
+)
+def test_a_wrong_part_is_said_in_the_conversation_and_nothing_is_lost(
+    chat: Chat, part: tuple[Any, Any], reason: str
+) -> None:
+    state, files = ChatState(), [str(ASSETS / "great_tit.ogg")]
+    ask(chat, state, ["great_tit.ogg"], SPECIES)
+    *told, _ = chat.ask(state, 0, files, None, "Caption the audio.", *part, 0.25)
+    species, tit, query, said = messages_of(told)
+    assert (species, tit.split("\n")[0], query) == (SPECIES, "Great Tit", "Caption the audio.")
+    assert said.startswith(f"⚠ {reason}")
+    *told, _ = chat.retry(state, 0, files, None, "", None, None, 0.25)
+    assert [len(messages_of(told)), messages_of(told)[2]] == [4, "Caption the audio."]
+    assert "*confidence" in messages_of(told)[3]
+
+
+def test_why_nothing_can_be_answered_is_said_in_the_conversation(
+    chat: Chat, files_of: Callable[..., list[str]]
+) -> None:
+    state, files = ChatState(), files_of(5.0, damaged_at=0.1)
+    *told, _ = chat.ask(state, 0, files, None, SPECIES, 0.0, None, 0.25)
+    query, said = messages_of(told)
+    assert query == SPECIES
+    assert said.startswith("⚠ noise.wav is damaged: the sample at 0.100 s is nan")
+    damage, answer = answers(ask(chat, state, ["great_tit.ogg"], SPECIES))
+    assert (damage, answer.split("\n")[0]) == (said, "Great Tit")
 
 
 def test_damaged_recordings_are_told_on_the_page(chat: Chat, house: House) -> None:

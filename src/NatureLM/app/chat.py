@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
+from contextlib import closing
 from dataclasses import replace
 from html import escape
 from pathlib import Path
@@ -13,21 +14,25 @@ import gradio as gr
 from NatureLM.app.conversations import About, ChatState, Conversation
 from NatureLM.app.files import display_names
 from NatureLM.app.house import House
-from NatureLM.app.numbers import FLOOR, Slider, number_of
+from NatureLM.app.model import Stopped
+from NatureLM.app.numbers import FLOOR, Number, Slider, number_of
 from NatureLM.app.player import Span, clock, player_html, write_playable
 from NatureLM.app.prompts import DEFAULT_QUERY, tasks_of
 from NatureLM.app.results import WIDTHS, table
 from NatureLM.app.spectrogram import spectrogram
 from NatureLM.audio import recording_suffixes
-from NatureLM.errors import ConfigError, RecordingError
+from NatureLM.errors import ConfigError, NatureLMError, RecordingError
 from NatureLM.infer.answers import Answer
-from NatureLM.infer.interview import Interview, Part
+from NatureLM.infer.interview import Listening, Part, Stretch, listen
 from NatureLM.models.answering import ModelAnswer
 
 NOTHING_CHOSEN = '<div class="player" style="opacity:.8">Drop a recording, or take an example.</div>'
 
 LONGEST_SHOWN_SECONDS = 1800.0
 """Longer recordings are for the tab Long recording; here their first half hour is shown."""
+
+STOPPED = "*Stopped.*"
+"""Said below an answer that was ended."""
 
 MOST_SHOWN = 4
 """Recordings that are drawn one below the other; of more, one is chosen."""
@@ -46,17 +51,24 @@ class Chat:
 
     def show(self, state: ChatState, files: list[str] | None, name: str | None) -> tuple[Any, ...]:
         """Draw the recordings; return state, list of names, players and notice."""
-        try:
-            paths = self._house.files.recordings(files)
-        except RecordingError as error:
-            hidden = gr.Dropdown(choices=[], value=None, visible=False)
-            return state, hidden, NOTHING_CHOSEN, self._notice([str(error)])
+        paths, wrong = self._readable(files)
         names = display_names(paths)
         chosen = name if name in names else names[0] if names else None
         which = gr.Dropdown(choices=names, value=chosen, visible=len(names) > MOST_SHOWN)
         state.seen = {path: seen for path, seen in state.seen.items() if path in paths}
-        players, wrong = self._players(state, paths, chosen)
-        return state, which, players, self._notice(wrong)
+        players, damaged = self._players(state, paths, chosen)
+        return state, which, players, self._notice([*wrong, *damaged])
+
+    def _readable(self, files: list[str] | None) -> tuple[list[Path], list[str]]:
+        """Return the recordings that may be read, and what is wrong with the others."""
+        paths: list[Path] = []
+        wrong: list[str] = []
+        for file in files or ():
+            try:
+                paths.append(self._house.files.recording(file))
+            except RecordingError as error:
+                wrong.append(str(error))
+        return paths, wrong
 
     def _notice(self, wrong: list[str]) -> str:
         return "".join(
@@ -104,83 +116,121 @@ class Chat:
         start: float | None,
         end: float | None,
         floor: float | None,
+        asked: float = 0,
         *,
         again: bool = False,
     ) -> Generator[tuple[Any, ...], None, None]:
-        """Ask; yield state, messages, question, players and table as they become.
+        """Ask; yield state, messages, players and table as they become.
 
-        ``again`` says that the question is the last one, asked anew.
+        ``asked`` is the question's number, by which it is stopped. ``again`` says that the question is the
+        last one, asked anew.
         """
         query = (query or "").strip()
         if not query:
             raise ConfigError("There is no question; write one, or take one from the list of tasks.")
-        paths = self._house.files.recordings(files)
-        if not paths:
+        if not files:
             raise ConfigError("There is no recording; drop one, or take an example.")
-        evidence = number_of(floor, "Evidence floor", FLOOR)
+        paths, wrong = self._readable(files)
         conversation = state.take_up(int(number))
         if conversation is not None:
+
+            def is_stopped() -> bool:
+                return conversation.is_over or asked <= state.stopped
+
             with conversation.answering(query) as is_new:
                 if is_new:
-                    if again and conversation.interview is not None:
-                        conversation.interview.forget_last()
-                    about = (tuple(paths), start or 0.0, end or None)
-                    yield from self._answered(state, conversation, about, query, evidence)
+                    if again:
+                        conversation.forget_last()
+                    part = (start, end, floor)
+                    yield from self._answered(state, conversation, paths, wrong, part, query, is_stopped)
             if is_new and not conversation.is_over:
                 yield from conversation.shown(self._finished(state, conversation, paths, name))
         # Gradio says once more what a handler said last; by then the conversation may have been cleared.
         yield _nothing_new()
 
     def _answered(
-        self, state: ChatState, conversation: Conversation, about: About, query: str, floor: float
+        self,
+        state: ChatState,
+        conversation: Conversation,
+        paths: list[Path],
+        wrong: list[str],
+        part: tuple[Any, Any, Any],
+        query: str,
+        is_stopped: Callable[[], bool],
     ) -> Generator[tuple[Any, ...], None, None]:
-        """Ask; yield the outputs while the answer is written."""
-
-        def so_far(answer: str, question: Any) -> Iterator[tuple[Any, ...]]:
-            messages = [*before, {"role": "user", "content": query}, _said(answer)]
-            return conversation.shown((state, messages, question, gr.skip(), gr.skip()))
-
-        # Until it is heard, nothing of an earlier conversation about other sound is shown.
-        before = self._messages(conversation) if conversation.about == about else []
-        waiting = "…" if not self._house.model.is_loading else "The model is still being loaded …"
-        yield from so_far(waiting, "")
-        interview = self._interview(conversation, about, floor)
-        if not interview.queries:
-            before += [_said(f"⚠ {self._house.files.plain(text)}") for text in interview.warnings]
-        stream = interview.ask(query, self._house.model.turn)
+        """Ask; yield the outputs while the answer is written, and keep it, or why there is none."""
+        said = ""
         try:
-            for texts in stream:
-                if conversation.is_over:
-                    return
-                yield from so_far(_in_parts(interview.parts, texts) or "…", gr.skip())
-        finally:
-            stream.close()
+            start, end, floor = _numbers(*part)
+            about = (tuple(paths), start, end)
+            # Until it is heard, nothing of an earlier conversation about other sound is shown.
+            before = self._messages(conversation) if conversation.about in (None, about) else []
+            before.append({"role": "user", "content": query})
 
-    def _interview(self, conversation: Conversation, about: About, floor: float) -> Interview:
-        if conversation.interview is None or conversation.about != about:
-            pipeline = self._house.model.pipeline()
-            paths, start, end = about
-            with self._house.model.turn:
-                interview = pipeline.interview(list(paths), start_seconds=start, end_seconds=end)
-            conversation.interview, conversation.about = interview, about
-        interview = conversation.interview
-        if self._house.has_floor and interview.settings.min_evidence != floor:
-            interview.settings = replace(interview.settings, min_evidence=floor)
-        return interview
+            def so_far(answer: str) -> Iterator[tuple[Any, ...]]:
+                return conversation.shown((state, [*before, _said(answer)], gr.skip(), gr.skip()))
+
+            yield from so_far(
+                "…" if not self._house.model.is_loading else "The model is still being loaded …"
+            )
+            listening = self._listen(conversation, about, wrong, is_stopped)
+            for heard in listening:
+                _go_on_unless(is_stopped)
+                yield from so_far(f"Listening: {heard.heard} of {heard.windows} windows …")
+            interview = conversation.interview
+            assert interview is not None  # it was made, or that was refused
+            if self._house.has_floor and interview.settings.min_evidence != floor:
+                interview.settings = replace(interview.settings, min_evidence=floor)
+            before[:-1] = self._messages(conversation)
+            with closing(interview.ask(query, self._house.model.turn.unless(is_stopped))) as stream:
+                for texts in stream:
+                    _go_on_unless(is_stopped)
+                    said = _in_parts(interview.parts, texts)
+                    yield from so_far(said or "…")
+        except Stopped:
+            conversation.set_aside(query, f"{said}\n\n{STOPPED}".strip())
+        except NatureLMError as error:
+            conversation.set_aside(query, self._warning(str(error)))
+
+    def _listen(
+        self,
+        conversation: Conversation,
+        about: About,
+        wrong: list[str],
+        is_stopped: Callable[[], bool],
+    ) -> Generator[Listening, None, None]:
+        """Hear what a question is about, unless that is heard already."""
+        if conversation.interview is not None and conversation.about == about:
+            return
+        paths, start, end = about
+        if not paths:
+            raise RecordingError(" ".join(wrong))
+        engine = self._house.model.pipeline_unless(is_stopped).engine()
+        turn = self._house.model.turn.unless(is_stopped)
+        interview = yield from listen(engine, paths, Stretch(start, end), turn, leave_out=True)
+        interview.warnings[:0] = wrong
+        conversation.begin(interview, about)
+
+    def _warning(self, text: str) -> str:
+        return f"⚠ {escape(self._house.files.plain(text), quote=False)}"
 
     def _finished(
         self, state: ChatState, conversation: Conversation, paths: list[Path], name: str | None
     ) -> tuple[Any, ...]:
         players, _ = self._players(state, paths, name)
-        return state, self._messages(conversation), gr.skip(), players, table(self._rows(conversation))
+        return state, self._messages(conversation), players, table(self._rows(conversation))
+
+    def stop(self, state: ChatState, asked: float) -> None:
+        """End all questions up to this one; they end by themselves, and what was said so far stays."""
+        state.stop(int(asked))
 
     def retry(self, state: ChatState, number: int, *inputs: Any) -> Generator[tuple[Any, ...], None, None]:
         """Ask the last question again; inputs and outputs are those of :meth:`ask`."""
-        queries = state.interview.queries if state.interview else []
-        if not queries:
+        query = state.conversation.last_query if state.conversation else None
+        if query is None:
             raise ConfigError("Nothing was asked yet.")
         files, name, _, *rest = inputs
-        yield from self.ask(state, number, files, name, queries[-1], *rest, again=True)
+        yield from self.ask(state, number, files, name, query, *rest, again=True)
 
     def clear(
         self, state: ChatState, number: int, files: list[str] | None, name: str | None
@@ -188,7 +238,7 @@ class Chat:
         """Forget the conversation, the next has this number; outputs are those of :meth:`ask`."""
         if state.begin_anew(int(number)) and (conversation := state.conversation) is not None:
             _, _, players, _ = self.show(state, files, name)
-            emptied: tuple[Any, ...] = (state, [], gr.skip(), players, gr.DataFrame(value=None))
+            emptied: tuple[Any, ...] = (state, [], players, gr.DataFrame(value=None))
             yield from conversation.shown(emptied, at_first=True)
         yield _nothing_new()
 
@@ -203,18 +253,22 @@ class Chat:
                 for _ in interview.answer_again(evidence, self._house.model.turn):
                     if conversation.is_over:
                         break
-            paths = self._house.files.recordings(files)
+            paths, _ = self._readable(files)
             yield from conversation.shown(self._finished(state, conversation, paths, name))
         yield _nothing_new()
 
     def _messages(self, conversation: Conversation) -> list[dict[str, str]]:
-        interview = conversation.interview
-        messages: list[dict[str, str]] = []
-        for place, query in enumerate(interview.queries if interview else ()):
-            answers = [part.turns[place][1] for part in interview.parts]  # type: ignore[union-attr]
-            texts = [answer.text for answer in answers]
-            written = _in_parts(interview.parts, texts, answers)  # type: ignore[union-attr]
-            messages += [{"role": "user", "content": query}, _said(written)]
+        interview, queries = conversation.interview, conversation.queries
+        messages = [_said(self._warning(text)) for text in (interview.warnings if interview else ())]
+        for place in range(len(queries) + 1):
+            for aside in conversation.asides:
+                if min(aside.after, len(queries)) == place:
+                    messages += [{"role": "user", "content": aside.query}, _said(aside.said)]
+            if place < len(queries):
+                answers = [part.turns[place][1] for part in interview.parts]  # type: ignore[union-attr]
+                texts = [answer.text for answer in answers]
+                written = _in_parts(interview.parts, texts, answers)  # type: ignore[union-attr]
+                messages += [{"role": "user", "content": queries[place]}, _said(written)]
         return messages
 
     def _rows(self, conversation: Conversation) -> list[dict[str, Any]]:
@@ -237,7 +291,7 @@ class Chat:
         """Lay the tab out."""
         house = self._house
         state = gr.State(ChatState(), time_to_live=6 * 3600, delete_callback=ChatState.forget)
-        number = gr.Number(0, visible=False)
+        number, asked = gr.Number(0, visible=False), gr.Number(0, visible=False)
         with gr.Row():
             with gr.Column(scale=6, min_width=320):
                 files = gr.File(
@@ -257,12 +311,8 @@ class Chat:
                 player = gr.HTML(NOTHING_CHOSEN, elem_id="player")
                 notice = gr.HTML("", elem_id="chat-notice")
                 with gr.Row(elem_id="part"):
-                    start = gr.Number(
-                        0, label="Part from (s)", minimum=0, elem_id="part-start", min_width=100
-                    )
-                    end = gr.Number(
-                        None, label="to (s)", placeholder="end", minimum=0, elem_id="part-end", min_width=100
-                    )
+                    start = Number(0, label="Part from (s)", elem_id="part-start", min_width=100)
+                    end = Number(None, label="to (s)", placeholder="end", elem_id="part-end", min_width=100)
                     whole = gr.Button("Whole recording", size="sm", min_width=120)
             with gr.Column(scale=5, min_width=320):
                 chat = gr.Chatbot(
@@ -303,18 +353,16 @@ class Chat:
             max_height=300,
         )
         self.task, self.floor = task, floor
-        inputs = [state, number, files, which, question, start, end, floor]
-        outputs = [state, chat, question, player, rows]
+        inputs = [state, number, files, which, question, start, end, floor, asked]
+        outputs = [state, chat, player, rows]
         private: dict[str, Any] = {"api_visibility": "private"}
-        files.change(
-            house.said(self.show), [state, files, which], [state, which, player, notice], **private
-        ).then(lambda: (0, None), None, [start, end], **private)
+        files.change(house.said(self.show), [state, files, which], [state, which, player, notice], **private)
         which.input(house.said(self.show), [state, files, which], [state, which, player, notice], **private)
-        whole.click(lambda: (0, None), None, [start, end], **private)
+        # By the page itself: a question that is asked at once is not about the part of other recordings.
+        gr.on([files.change, whole.click], None, None, [start, end], js="() => [0, null]", **private)
         task.input(lambda prompt: prompt, task, question, **private)
         # A press while another answer ends is not lost; the conversation itself knows a double click.
         how: dict[str, Any] = {"concurrency_id": "model", "trigger_mode": "multiple", **private}
-        numbered: dict[str, Any] = {"js": "(...inputs) => window.conversations.numbered(...inputs)"}
         asking = [
             gr.on(
                 [ask.click, question.submit],
@@ -322,12 +370,31 @@ class Chat:
                 inputs,
                 outputs,
                 show_progress="hidden",
-                **numbered,
+                js="(...inputs) => window.conversations.ask(...inputs)",
                 **how,
             ),
-            retry.click(house.said(self.retry), inputs, outputs, **numbered, **how),
+            retry.click(
+                house.said(self.retry),
+                inputs,
+                outputs,
+                js="(...inputs) => window.conversations.retry(...inputs)",
+                **how,
+            ),
         ]
-        stop.click(None, None, None, cancels=asking, **private)
+        for each in asking:
+            each.then(None, [chat], None, js="(said) => window.conversations.ended(said)", **private)
+            each.failure(None, None, None, js="() => window.conversations.failed()", **private)
+        # Gradio's own way of cancelling is heard by the page as an error, and comes too early for a question
+        # that has not reached the server.
+        stop.click(
+            house.said(self.stop),
+            [state, asked],
+            None,
+            js="(...inputs) => window.conversations.stop(...inputs)",
+            trigger_mode="multiple",
+            queue=False,
+            **private,
+        )
         cleared = [clear.click, chat.clear]
         # At once; the server empties it again when it has ended what is on its way.
         gr.on(cleared, None, None, [question, chat], js="() => ['', []]", **private)
@@ -351,7 +418,21 @@ class Chat:
 
 def _nothing_new() -> tuple[Any, ...]:
     """Return outputs that leave the page as it is."""
-    return tuple(gr.skip() for _ in range(5))
+    return tuple(gr.skip() for _ in range(4))
+
+
+def _numbers(start: Any, end: Any, floor: Any) -> tuple[float, float | None, float]:
+    """Return the part and the floor; ConfigError where they are no numbers."""
+    return (
+        0.0 if start is None else number_of(start, "Part from"),
+        None if end is None else number_of(end, "Part to"),
+        number_of(floor, "Evidence floor", FLOOR),
+    )
+
+
+def _go_on_unless(is_stopped: Callable[[], bool]) -> None:
+    if is_stopped():
+        raise Stopped
 
 
 def _said(text: str) -> dict[str, str]:

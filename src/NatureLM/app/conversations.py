@@ -28,6 +28,24 @@ LONGEST_SENDING_SECONDS = 5.0
 _beginning = threading.Lock()
 
 
+@dataclass(frozen=True)
+class Aside:
+    """A question that the model did not answer to its end: stopped, or impossible.
+
+    Attributes
+    ----------
+    after : int
+        How many questions had been answered before.
+    query : str
+    said : str
+        What was said so far, or why it cannot be answered.
+    """
+
+    after: int
+    query: str
+    said: str
+
+
 class Conversation:
     """Questions and answers about some recordings.
 
@@ -41,6 +59,8 @@ class Conversation:
     interview : Interview or None
     about : tuple or None
         What the interview is about.
+    asides : list of Aside
+        Questions that the interview does not know.
     is_over : bool
         Whether it was cleared.
     """
@@ -49,11 +69,49 @@ class Conversation:
         self.number = number
         self.interview: Interview | None = None
         self.about: About | None = None
+        self.asides: list[Aside] = []
         self.is_over = False
         self._has_shown = False
         self._asked: set[str] = set()
         self._turn = threading.Lock()
         self._sending = threading.Lock()
+
+    def begin(self, interview: Interview, about: About) -> None:
+        """Go on with an interview about other sound; what was said about earlier sound is no part of it."""
+        if self.interview is not None:
+            self.asides = []
+        self.interview, self.about = interview, about
+
+    @property
+    def queries(self) -> list[str]:
+        """What was answered so far."""
+        return self.interview.queries if self.interview else []
+
+    @property
+    def last_query(self) -> str | None:
+        """What was asked last, answered or not."""
+        if self._last_is_aside:
+            return self.asides[-1].query
+        return self.queries[-1] if self.queries else None
+
+    @property
+    def _last_is_aside(self) -> bool:
+        return bool(self.asides) and self.asides[-1].after >= len(self.queries)
+
+    def forget_last(self) -> None:
+        """Forget what was asked last, answered or not."""
+        if self._last_is_aside:
+            del self.asides[-1]
+        elif self.interview is not None:
+            self.interview.forget_last()
+
+    def set_aside(self, query: str, said: str) -> None:
+        """Keep a question that is not answered to its end."""
+        self.asides.append(Aside(len(self.queries), query, said))
+
+    def forget_asked(self) -> None:
+        """Take what is asked from now on as new, also what is being answered or waits."""
+        self._asked.clear()
 
     @contextmanager
     def answering(self, query: str | None) -> Iterator[bool]:
@@ -104,16 +162,25 @@ class ChatState:
         For each recording the file that is played in its place.
     seen : dict
         The spectrograms of the recordings that are chosen.
+    stopped : int
+        The page counts its questions; all up to this one were stopped.
     """
 
     conversation: Conversation | None = None
     played: dict[Path, Path] = field(default_factory=dict)
     seen: dict[Path, Spectrogram] = field(default_factory=dict)
+    stopped: int = -1
 
     @property
     def interview(self) -> Interview | None:
         """That of the conversation, if there is one."""
         return self.conversation.interview if self.conversation else None
+
+    def stop(self, asked: int) -> None:
+        """Stop all questions up to this one, also if it comes later than its end."""
+        self.stopped = max(self.stopped, asked)
+        if self.conversation is not None:
+            self.conversation.forget_asked()
 
     def forget(self) -> None:
         """Remove the files that were made to be played; the visitor has left."""

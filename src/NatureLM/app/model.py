@@ -5,12 +5,98 @@ from __future__ import annotations
 import logging
 import threading
 import traceback
+from collections import deque
+from collections.abc import Callable
 
 from NatureLM.errors import ModelUnavailableError, NatureLMError
 from NatureLM.infer import Pipeline
 from NatureLM.infer.settings import Configuration
 
 logger = logging.getLogger("NatureLM.app")
+
+
+LOOK_SECONDS = 0.1
+"""How often whoever waits for the model looks whether that has become needless."""
+
+
+class Stopped(Exception):
+    """Whoever asked has stopped it."""
+
+
+class Turn:
+    """A lock that is had in the order in which it is asked for.
+
+    Without the order, a run that gives the model back after a batch and wants it again at once would have it
+    before those who wait.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._waiting: deque[threading.Event] = deque()
+        self._is_taken = False
+
+    def take(self, is_stopped: Callable[[], bool] = lambda: False) -> None:
+        """Wait for the turn and take it.
+
+        Raises
+        ------
+        Stopped
+            ``is_stopped`` became true meanwhile.
+        """
+        mine = threading.Event()
+        with self._lock:
+            if not self._is_taken:
+                self._is_taken = True
+                mine.set()
+            else:
+                self._waiting.append(mine)
+        while not mine.wait(LOOK_SECONDS):
+            if is_stopped():
+                with self._lock:
+                    if not mine.is_set():
+                        self._waiting.remove(mine)
+                        raise Stopped
+        if is_stopped():
+            self.give_back()
+            raise Stopped
+
+    def give_back(self) -> None:
+        """Let the next one have it."""
+        with self._lock:
+            if self._waiting:
+                self._waiting.popleft().set()
+            else:
+                self._is_taken = False
+
+    def __enter__(self) -> None:
+        self.take()
+
+    def __exit__(self, *_: object) -> None:
+        self.give_back()
+
+    def unless(self, is_stopped: Callable[[], bool]) -> StoppableTurn:
+        """Return the same turn, for one who may be stopped while waiting for it."""
+        return StoppableTurn(self, is_stopped)
+
+
+class StoppableTurn:
+    """A turn that raises :class:`Stopped` where it is no longer wanted.
+
+    Parameters
+    ----------
+    turn : Turn
+    is_stopped : callable
+    """
+
+    def __init__(self, turn: Turn, is_stopped: Callable[[], bool]) -> None:
+        self._turn = turn
+        self._is_stopped = is_stopped
+
+    def __enter__(self) -> None:
+        self._turn.take(self._is_stopped)
+
+    def __exit__(self, *_: object) -> None:
+        self._turn.give_back()
 
 
 class AppModel:
@@ -22,7 +108,7 @@ class AppModel:
 
     Attributes
     ----------
-    turn : threading.Lock
+    turn : Turn
         Held by whoever asks the model.
     warnings : list of str
         What was warned of while it was loaded: a fallback, for example.
@@ -33,7 +119,7 @@ class AppModel:
         self._pipeline: Pipeline | None = None
         self._error: str | None = None
         self._done = threading.Event()
-        self.turn = threading.Lock()
+        self.turn = Turn()
         self.warnings: list[str] = []
 
     def load(self) -> None:
@@ -64,6 +150,13 @@ class AppModel:
     def error(self) -> str | None:
         """Why there is no model, if it could not be loaded."""
         return self._error
+
+    def pipeline_unless(self, is_stopped: Callable[[], bool]) -> Pipeline:
+        """Return the pipeline, waiting for it; Stopped is raised where that is no longer wanted."""
+        while not self._done.wait(LOOK_SECONDS):
+            if is_stopped():
+                raise Stopped
+        return self.pipeline()
 
     def pipeline(self, timeout: float | None = None) -> Pipeline:
         """Return the pipeline, waiting for it while it is loaded.

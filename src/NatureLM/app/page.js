@@ -111,6 +111,37 @@ new MutationObserver(() => {
 // inputs, the state and a place for the number first.
 window.conversations = {
   number: 0,
-  numbered: (state, _, ...others) => [state, window.conversations.number, ...others],
+  asked: 0,
+  question: "",
+  box: () => document.querySelector("#question textarea"),
+  write(text) {
+    this.box().value = text;
+    this.box().dispatchEvent(new Event("input", { bubbles: true }));
+  },
+  // Counts the questions too, so that Stop can say which are meant.
+  retry: (state, _, ...others) => [state, window.conversations.number, ...others.slice(0, -1),
+    (window.conversations.asked += 1)],
+  // Empties the box at the press: later it would take away what was written meanwhile.
+  ask(state, number, files, which, question, ...others) {
+    if (files && files.length && question.trim()) {
+      this.question = question;
+      this.write("");
+    }
+    return this.retry(state, number, files, which, question, ...others);
+  },
+  stop: (state) => [state, window.conversations.asked],
   begin: (state, _, ...others) => [state, (window.conversations.number += 1), ...others],
+  // A question that was not answered comes back, unless another was written meanwhile.
+  giveBack(question) {
+    if (!this.box().value) this.write(question);
+  },
+  failed() {
+    this.giveBack(this.question);
+  },
+  ended(said) {
+    const text = ({ content }) =>
+      typeof content === "string" ? content : content.map((part) => part.text || "").join("");
+    const [question, answer] = (said || []).slice(-2);
+    if (answer && question.role === "user" && text(answer).startsWith("⚠")) this.giveBack(text(question));
+  },
 };

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -140,6 +140,7 @@ def part_of_recording(
     end_seconds: float | None,
     longest: float,
     time_expansion: float = 1.0,
+    warn: Callable[[str], object] = logger.warning,
 ) -> npt.NDArray[np.float32]:
     """Decode a part of a recording, at constant memory wherever it begins.
 
@@ -155,6 +156,8 @@ def part_of_recording(
         Most seconds that the part may have, of the slowed sound.
     time_expansion : float, default 1.0
         Factor by which the sound is slowed; the part's bounds are seconds of the recording.
+    warn : callable, optional
+        Told what is wrong with a recording whose sound before its damage is used; logged, unless given.
 
     Returns
     -------
@@ -177,6 +180,7 @@ def part_of_recording(
         )
     kept: list[npt.NDArray[np.float32]] = []
     done = count = 0
+    damage: str | None = None
     for block in stream_blocks(path, rate, channel):
         samples = block.samples[max(first - done, 0) : None if last is None else max(last - done, 0), 0]
         kept.append(np.array(samples, dtype=np.float32))
@@ -188,11 +192,14 @@ def part_of_recording(
             )
         if last is not None and done >= last:
             break
-        if block.damage is not None:
-            logger.warning("%s %s", block.damage, USED)
+        damage = block.damage
     if count < MIN_NEW_SECONDS * sample_rate:
+        least = float(MIN_NEW_SECONDS) / time_expansion
+        if damage is not None:
+            raise RecordingError(f"{damage} Before that there is less than {least:g} s of the part.")
         raise RecordingError(
-            f"{display_path(path)} has less than {float(MIN_NEW_SECONDS) / time_expansion:g} s after "
-            f"{start_seconds:g} s; choose another part."
+            f"{display_path(path)} has less than {least:g} s after {start_seconds:g} s; choose another part."
         )
+    if damage is not None:
+        warn(f"{damage} {USED}")
     return np.concatenate(kept)

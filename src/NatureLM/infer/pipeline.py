@@ -444,10 +444,6 @@ class Pipeline:
         ConfigError, RecordingError
             As :meth:`conversation`, but for the length and the number of recordings.
         """
-        if self.channel == "each":
-            raise ConfigError(
-                "An interview is about one channel; build the Pipeline with channel 'mix' or 1."
-            )
         paths = [Path(path) for path in audios]
         part = Stretch(start_seconds, end_seconds)
         return begin_interview(self.engine(), paths, part)
