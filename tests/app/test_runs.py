@@ -46,9 +46,11 @@ def test_another_floor_gives_the_answers_of_a_new_run(run: Run, house: House) ->
     encode = model.audio_encoder.encode
     model.audio_encoder.encode = lambda *_: pytest.fail("encoded again")  # type: ignore[method-assign]
     try:
-        assert list(run.answer_again(0.97)) == [1, 2, 3, 4]
+        run.wanted_floor = 0.97
+        assert list(run.answer_again()) == [1, 2, 3, 4]
         high = [row["output"] for row in run.rows()]
-        assert list(run.answer_again(0.25))[-1] == 4
+        run.wanted_floor = 0.25
+        assert list(run.answer_again())[-1] == 4
     finally:
         model.audio_encoder.encode = encode  # type: ignore[method-assign]
     assert high == ["Northern Saw-whet Owl", "None", "None", "None"]
