@@ -121,6 +121,24 @@ def test_charts_count_and_place_the_answers(run: Run) -> None:
     assert timeline([], 25.0) == '<p class="chart">Nothing was named so far.</p>'
 
 
+def test_windows_are_counted_once_whatever_the_number_of_questions(run: Run, tmp_path: Path) -> None:
+    rows = [row | {"query": query} for row in run.rows() for query in (QUERY, "What species is this?")]
+    rows[1]["detections"] = [{**found, "score": 1.0} for found in rows[1]["detections"]]
+    counts = counts_chart(rows)
+    assert counts.count("<b>1</b>") == 3
+    assert "<b>2</b>" not in counts
+    lanes = timeline(rows[:6], 25.0)
+    assert lanes.count("<i ") == 2
+    assert "evidence 1.00" in lanes  # of the surest
+    jsonl = tmp_path / "results.jsonl"
+    jsonl.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    with zipfile.ZipFile(write_files(jsonl, run.named)[2]) as selections:
+        (name,) = [name for name in selections.namelist() if "great" in name]
+        lines = selections.read(name).decode().splitlines()
+    assert lines[0].endswith("\tBegin Path\tQuestion")
+    assert [line.split("\t")[-1] for line in lines[1:]] == [QUERY, "What species is this?"]
+
+
 def test_the_table_shades_the_confidence(run: Run) -> None:
     styled = table(run.rows())
     assert styled.data["answer"].iloc[0] == "Northern Saw-whet Owl"
