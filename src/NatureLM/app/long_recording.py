@@ -87,6 +87,10 @@ class LongRecording(RunTab):
         self.floor, self.length, self.listing = floor, length, chosen
         outputs = [state, progress, lanes, rows, downloads]
         file.change(house.said(self.look), file, progress, api_visibility="private")
+        # Of the two only the one that was chosen last is there.
+        other: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
+        file.upload(lambda: None, None, chosen, **other)
+        chosen.input(lambda name: None if name else gr.skip(), chosen, file, **other)
         self.connect(
             self.run,
             (run, cancel),

@@ -264,8 +264,8 @@ class RunTab:
         state, progress, floor = outputs[0], outputs[1], inputs[-1]
         said = self._house.said
         private: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
-        # Not by way of the queue, where it would wait until the run that it ends has ended.
-        at_once: dict[str, Any] = {"queue": False, "trigger_mode": "multiple", **private}
+        # Runs wait for one another; what ends them does not.
+        at_once: dict[str, Any] = {"concurrency_limit": None, "trigger_mode": "multiple", **private}
         pressed = run.click(said(self.press), inputs, [state, progress], **at_once)
         begun = pressed.success(
             said(handler),
@@ -329,7 +329,7 @@ def end_run(state: RunState) -> None:
 def answers_table(elem_id: str) -> gr.DataFrame:
     """Return the table of answers."""
     return gr.DataFrame(
-        label="Answers (click a heading to sort)",
+        label="Answers (point at a heading: its ⋮ sorts and filters)",
         interactive=False,
         wrap=True,
         column_widths=WIDTHS,
