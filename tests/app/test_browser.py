@@ -212,9 +212,9 @@ def test_a_batch_is_answered_charted_and_downloaded(page: Any, tmp_path: Path) -
     assert sorted_by(page, "start (s)", "Sort ascending")[1] == ["0.00"] * 4 + ["10.00", "20.00"]
     assert sorted_by(page, "start (s)", "Sort descending")[1] == ["20.00", "10.00"] + ["0.00"] * 4
     sorted_by(page, "start (s)", "Clear sort")
-    names = sorted_by(page, "answer", "Sort descending")[3]
-    assert names == sorted(names, reverse=True)
-    assert names[0] == "Spring Peeper"
+    answers = sorted_by(page, "answer", "Sort descending")[3]
+    assert answers == sorted(answers, reverse=True)
+    assert answers[0] == "Spring Peeper"
 
 
 def sorted_by(page: Any, heading: str, how: str) -> list[list[str]]:

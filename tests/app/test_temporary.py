@@ -138,13 +138,12 @@ def test_an_app_whose_terminal_is_closed_leaves_nothing(
 @pytest.mark.slow
 def test_an_app_ends_in_order_during_a_run(tmp_path: Path, status: Callable[..., int]) -> None:
     pytest.importorskip("gradio")
-    from gradio_client import Client, handle_file
-
+    gradio_client = pytest.importorskip("gradio_client")
     temporary = tmp_path / "tmp"
     temporary.mkdir()
     with an_app(tmp_path, temporary, status) as (process, url):
-        client = Client(url, verbose=False)
-        files = [handle_file(DAWN)] * 4
+        client = gradio_client.Client(url, verbose=False)
+        files = [gradio_client.handle_file(DAWN)] * 4
         client.submit(files, "What species is this?", 1.0, 0.1, 0.25, api_name="/batch")
         end = time.monotonic() + 180
         while not any(path.stat().st_size for path in temporary.glob("*/uploads/*/results.jsonl")):

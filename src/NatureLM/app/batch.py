@@ -39,7 +39,7 @@ class Batch(RunTab):
         """Run over the uploaded files; outputs are those of :meth:`RunTab.start`."""
         yield from self.start(state, self.chosen(files), question, length, hop, floor)
 
-    def chosen(self, files: list[str] | None) -> list[Path]:  # type: ignore[override]
+    def chosen(self, files: list[str] | None) -> list[Path]:
         """Return the recordings that were uploaded."""
         return self._house.files.recordings(files)
 

@@ -40,7 +40,7 @@ class LongRecording(RunTab):
         """Run over the upload, or over the one chosen; outputs are those of :meth:`RunTab.start`."""
         yield from self.start(state, self.chosen(file, chosen), question, length, hop, floor)
 
-    def chosen(self, file: str | None, chosen: str | None) -> list[Path]:  # type: ignore[override]
+    def chosen(self, file: str | None, chosen: str | None) -> list[Path]:
         """Return the upload, or the recording chosen from the folder."""
         files = self._house.files
         return [files.recording(file)] if file else [files.chosen(chosen)] if chosen else []
