@@ -373,6 +373,25 @@ def test_a_batch_is_answered_charted_and_downloaded(page: Any, tmp_path: Path) -
         texts = [labels.read(name).decode() for name in labels.namelist()]
     assert "0.000000\t10.000000\tSpring Peeper\n" in texts
     picture(page, "app_batch")
+    assert sorted_by(page, "start (s)", "Sort ascending")[1] == ["0.00"] * 4 + ["10.00", "20.00"]
+    assert sorted_by(page, "start (s)", "Sort descending")[1] == ["20.00", "10.00"] + ["0.00"] * 4
+    sorted_by(page, "start (s)", "Clear sort")
+    answers = sorted_by(page, "answer", "Sort descending")[3]
+    assert answers == sorted(answers, reverse=True)
+    assert answers[0] == "Spring Peeper"
+
+
+def sorted_by(page: Any, heading: str, how: str) -> list[list[str]]:
+    """Sort the table as its label says; return its columns."""
+    header = page.locator("#batch-table [role=columnheader]", has_text=heading).last
+    header.hover()
+    header.locator("button").click()
+    page.get_by_role("menuitem", name=how).click()
+    page.wait_for_timeout(1000)
+    rows = page.locator("#batch-table .virtual-body [role=row]").evaluate_all(
+        "rows => rows.map(row => [...row.querySelectorAll('[role=gridcell]')].map(of => of.innerText.trim()))"
+    )
+    return [list(column) for column in zip(*rows, strict=True)]
 
 
 def test_a_long_recording_is_cancelled_and_heard_through(page: Any, faults: list[str]) -> None:
@@ -395,6 +414,61 @@ def test_a_long_recording_is_cancelled_and_heard_through(page: Any, faults: list
     assert "Northern Saw-whet Owl" in page.locator("#long-timeline").inner_text()
     assert page.locator("#long-timeline .lane i").count() >= 15
     picture(page, "app_long")
+
+
+def begin_long(page: Any, hop: str) -> None:
+    """Begin to hear the long recording through."""
+    page.get_by_role("tab", name="Long recording").click()
+    chosen = page.get_by_label("From the folder of recordings (nothing is uploaded)")
+    if chosen.input_value() != "june/long.flac":
+        chosen.fill("june/long.flac")
+        chosen.press("Enter")
+    field = page.locator("#long-hop input[type=number]")
+    field.fill(hop)
+    field.press("Tab")
+    page.locator("#long-run").click()
+
+
+def test_a_press_during_a_run_and_one_after_cancel_are_heard(page: Any) -> None:
+    begin_long(page, "0.5")
+    page.wait_for_selector("#long-progress [role=progressbar]")
+    begin_long(page, "20")
+    page.wait_for_selector("#long-progress >> text=30 answers about 1 of 1 recordings")
+    begin_long(page, "0.5")
+    page.wait_for_selector("#long-progress [role=progressbar]")
+    page.locator("#long-cancel").click()
+    begin_long(page, "20")
+    page.wait_for_selector("#long-progress >> text=Done.")
+    assert "30 answers about 1 of 1 recordings" in page.locator("#long-progress").inner_text()
+    page.wait_for_timeout(3000)
+    assert "30 answers about 1 of 1 recordings" in page.locator("#long-progress").inner_text()
+    page.locator("#long-question textarea").fill("")
+    page.locator("#long-run").click()
+    page.wait_for_selector("#long-progress >> text=the answers here are about long.flac")
+    page.locator("#long-question textarea").fill("What species is this?")
+    page.locator("#long-file input[type=file]").set_input_files(ASSETS / "great_tit.ogg")
+    page.wait_for_function("document.querySelector('#long-chosen input').value == ''")
+    page.locator("#long-run").click()
+    page.wait_for_selector("#long-progress >> text=1 answer about 1 of 1 recordings")
+    begin_long(page, "20")
+    page.wait_for_selector("#long-progress >> text=30 answers about 1 of 1 recordings")
+    assert "great_tit" not in page.locator("#long-file").inner_text()
+
+
+def test_a_run_ends_with_its_page(page: Any, server: Any, faults: list[str]) -> None:
+    before = set(server.temporary.glob("naturelm-app-*/uploads/*/results.jsonl"))
+    begin_long(page, "0.5")
+    page.wait_for_selector("#long-progress [role=progressbar]")
+    page.wait_for_selector("#long-progress >> text=left")
+    (results,) = set(server.temporary.glob("naturelm-app-*/uploads/*/results.jsonl")) - before
+    page.reload()
+    page.wait_for_selector("#model-state >> text=naturelm-lite")
+    faults.clear()  # of the page that was left: its streams were cut
+    page.wait_for_timeout(20_000)  # the batch that was with the model
+    answers = results.read_text().count("\n")
+    page.wait_for_timeout(10_000)
+    assert results.read_text().count("\n") == answers
+    assert answers < 1200
 
 
 def test_faults_are_said_in_the_page(browser: Any, server: Any, tmp_path: Path) -> None:

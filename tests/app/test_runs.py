@@ -46,9 +46,11 @@ def test_another_floor_gives_the_answers_of_a_new_run(run: Run, house: House) ->
     encode = model.audio_encoder.encode
     model.audio_encoder.encode = lambda *_: pytest.fail("encoded again")  # type: ignore[method-assign]
     try:
-        assert list(run.answer_again(0.97)) == [1, 2, 3, 4]
+        run.wanted_floor = 0.97
+        assert list(run.answer_again()) == [1, 2, 3, 4]
         high = [row["output"] for row in run.rows()]
-        assert list(run.answer_again(0.25))[-1] == 4
+        run.wanted_floor = 0.25
+        assert list(run.answer_again())[-1] == 4
     finally:
         model.audio_encoder.encode = encode  # type: ignore[method-assign]
     assert high == ["Northern Saw-whet Owl", "None", "None", "None"]
@@ -117,6 +119,24 @@ def test_charts_count_and_place_the_answers(run: Run) -> None:
     assert "left:80.000%;width:20.000%" in lanes  # the pewee, from 20 to 25 s
     assert lanes.count("<i ") == 2  # None is no answer to draw
     assert timeline([], 25.0) == '<p class="chart">Nothing was named so far.</p>'
+
+
+def test_windows_are_counted_once_whatever_the_number_of_questions(run: Run, tmp_path: Path) -> None:
+    rows = [row | {"query": query} for row in run.rows() for query in (QUERY, "What species is this?")]
+    rows[1]["detections"] = [{**found, "score": 1.0} for found in rows[1]["detections"]]
+    counts = counts_chart(rows)
+    assert counts.count("<b>1</b>") == 3
+    assert "<b>2</b>" not in counts
+    lanes = timeline(rows[:6], 25.0)
+    assert lanes.count("<i ") == 2
+    assert "evidence 1.00" in lanes  # of the surest
+    jsonl = tmp_path / "results.jsonl"
+    jsonl.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    with zipfile.ZipFile(write_files(jsonl, run.named)[2]) as selections:
+        (name,) = [name for name in selections.namelist() if "great" in name]
+        lines = selections.read(name).decode().splitlines()
+    assert lines[0].endswith("\tBegin Path\tQuestion")
+    assert [line.split("\t")[-1] for line in lines[1:]] == [QUERY, "What species is this?"]
 
 
 def test_the_table_shades_the_confidence(run: Run) -> None:

@@ -10,12 +10,15 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from NatureLM.app.temporary import LOCK, TemporaryFolder, remove_abandoned
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="Windows has neither SIGHUP nor flock")
+
+DAWN = Path(__file__).parents[2] / "assets" / "dawn_25s.ogg"
 
 HOLDING = (
     "from NatureLM.app.temporary import TemporaryFolder as F; f = F(); print(f.path, flush=True); input()"
@@ -94,6 +97,26 @@ def test_the_folder_of_another_user_is_never_removed(
     assert not folder.exists()
 
 
+@contextmanager
+def an_app(tmp_path: Path, temporary: Path, status: Callable[..., int]) -> Iterator[tuple[Any, str]]:
+    """Yield the process of an app as a user starts it, and where its page is."""
+    environment = {**os.environ, "XDG_DATA_HOME": str(tmp_path), "TMPDIR": str(temporary)}
+    environment |= {"PYTHONUNBUFFERED": "1", "no_proxy": "127.0.0.1"}
+    command = [sys.executable, "-m", "NatureLM.cli.main", "inference-app", "--port", "0", "--device", "cpu"]
+    pipes: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    with subprocess.Popen(command, env=environment, **pipes) as process:
+        try:
+            assert process.stdout is not None
+            url = process.stdout.readline().partition(" is at ")[2].split(" ")[0]
+            end = time.monotonic() + 180
+            while status(url + "config") != 200:
+                assert time.monotonic() < end, "the app did not come up"
+                time.sleep(0.5)
+            yield process, url
+        finally:
+            process.kill()
+
+
 @pytest.mark.parametrize("name", ["SIGHUP", "SIGTERM"])
 def test_an_app_whose_terminal_is_closed_leaves_nothing(
     tmp_path: Path, name: str, status: Callable[..., int]
@@ -104,21 +127,30 @@ def test_an_app_whose_terminal_is_closed_leaves_nothing(
     abandoned = temporary / "naturelm-app-killed"
     abandoned.mkdir()
     (abandoned / LOCK).touch()
-    environment = {**os.environ, "XDG_DATA_HOME": str(tmp_path), "TMPDIR": str(temporary)}
-    environment |= {"PYTHONUNBUFFERED": "1", "no_proxy": "127.0.0.1"}
-    command = [sys.executable, "-m", "NatureLM.cli.main", "inference-app", "--port", "0", "--device", "cpu"]
-    with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True) as process:
-        try:
-            assert process.stdout is not None
-            url = process.stdout.readline().partition(" is at ")[2].split(" ")[0]
-            end = time.monotonic() + 180
-            while status(url + "config") != 200:
-                assert time.monotonic() < end, "the app did not come up"
-                time.sleep(0.5)
-            (folder,) = temporary.glob("naturelm-app-*")
-            assert folder != abandoned
-            process.send_signal(getattr(signal, name))
-            assert process.wait(60) == 130
-        finally:
-            process.kill()
+    with an_app(tmp_path, temporary, status) as (process, _):
+        (folder,) = temporary.glob("naturelm-app-*")
+        assert folder != abandoned
+        process.send_signal(getattr(signal, name))
+        assert process.wait(60) == 130
+    assert list(temporary.glob("naturelm-app-*")) == []
+
+
+@pytest.mark.slow
+def test_an_app_ends_in_order_during_a_run(tmp_path: Path, status: Callable[..., int]) -> None:
+    pytest.importorskip("gradio")
+    gradio_client = pytest.importorskip("gradio_client")
+    temporary = tmp_path / "tmp"
+    temporary.mkdir()
+    with an_app(tmp_path, temporary, status) as (process, url):
+        client = gradio_client.Client(url, verbose=False)
+        files = [gradio_client.handle_file(DAWN)] * 4
+        client.submit(files, "What species is this?", 1.0, 0.1, 0.25, api_name="/batch")
+        end = time.monotonic() + 180
+        while not any(path.stat().st_size for path in temporary.glob("*/uploads/*/results.jsonl")):
+            assert time.monotonic() < end, "the run did not begin"
+            time.sleep(0.1)
+        process.send_signal(signal.SIGTERM)
+        _, said = process.communicate(timeout=60)
+        assert process.returncode == 130
+        assert said.endswith("naturelm: error: interrupted.\n")
     assert list(temporary.glob("naturelm-app-*")) == []

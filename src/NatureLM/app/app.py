@@ -78,6 +78,7 @@ def launch(settings: AppSettings, say: Any = print, *, stopped: threading.Event 
         finally:
             starting.end()
             listening.close()
+            house.end_runs()
             house.files.remove()
 
 
@@ -217,7 +218,7 @@ def page(house: House) -> gr.Blocks:
             blocks.load(
                 house.said(long_recording.listed),
                 None,
-                long_recording.chosen,
+                long_recording.listing,
                 show_progress="hidden",
                 api_visibility="private",
                 queue=False,

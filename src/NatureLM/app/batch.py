@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Generator
+from pathlib import Path
 from typing import Any
 
 import gradio as gr
@@ -36,8 +37,11 @@ class Batch(RunTab):
         floor: float | None,
     ) -> Generator[tuple[Any, ...], None, None]:
         """Run over the uploaded files; outputs are those of :meth:`RunTab.start`."""
-        paths = self._house.files.recordings(files)
-        yield from self.start(state, paths, question, length, hop, floor)
+        yield from self.start(state, self.chosen(files), question, length, hop, floor)
+
+    def chosen(self, files: list[str] | None) -> list[Path]:
+        """Return the recordings that were uploaded."""
+        return self._house.files.recordings(files)
 
     def build(self) -> None:
         """Lay the tab out."""
@@ -70,14 +74,11 @@ class Batch(RunTab):
         self.floor = floor
         outputs = [state, progress, chart, rows, downloads]
         files.change(house.said(self.look), files, progress, api_visibility="private")
-        run.click(
-            house.said(self.run),
+        self.connect(
+            self.run,
+            (run, cancel),
             [state, files, question, length, hop, floor],
             outputs,
             api_name="batch",
             api_description="Answer questions (one a line) about recordings; the last output is the files.",
-            concurrency_limit=2,
-            show_progress="hidden",
         )
-        cancel.click(self.cancel, state, state, api_visibility="private")
-        floor.release(house.said(self.answer_again), [state, floor], outputs, api_visibility="private")

@@ -4,16 +4,22 @@ from __future__ import annotations
 
 import inspect
 import logging
+import time
 import traceback
 from collections.abc import Callable
 from functools import wraps
 from html import escape
 from typing import Any
+from weakref import WeakSet
 
 from NatureLM.app.files import AppFiles
 from NatureLM.app.model import AppModel
+from NatureLM.app.runs import Run
 from NatureLM.app.settings import AppSettings
 from NatureLM.errors import NatureLMError
+
+LONGEST_ENDING_SECONDS = 8.0
+"""What ends processes gives them ten seconds, as a rule."""
 
 logger = logging.getLogger("NatureLM.app")
 
@@ -24,12 +30,32 @@ class House:
     Parameters
     ----------
     settings : AppSettings
+
+    Attributes
+    ----------
+    files : AppFiles
+    model : AppModel
+    runs : WeakSet of Run
+        Those of all visitors, as long as anyone holds them.
     """
 
     def __init__(self, settings: AppSettings) -> None:
         self.settings = settings
         self.files = AppFiles(settings)
         self.model = AppModel(settings.configuration)
+        self.runs: WeakSet[Run] = WeakSet()
+
+    def end_runs(self, seconds: float = LONGEST_ENDING_SECONDS) -> None:
+        """End all runs and wait for their threads, at most this long.
+
+        Threads that still compute while the interpreter ends would have the process abort.
+        """
+        running = list(self.runs)
+        for run in running:
+            run.cancel()
+        until = time.monotonic() + seconds
+        for run in running:
+            run.join(max(0.0, until - time.monotonic()))
 
     @property
     def has_floor(self) -> bool:

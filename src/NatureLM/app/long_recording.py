@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Generator
+from pathlib import Path
 from typing import Any
 
 import gradio as gr
@@ -37,9 +38,12 @@ class LongRecording(RunTab):
         floor: float | None,
     ) -> Generator[tuple[Any, ...], None, None]:
         """Run over the upload, or over the one chosen; outputs are those of :meth:`RunTab.start`."""
+        yield from self.start(state, self.chosen(file, chosen), question, length, hop, floor)
+
+    def chosen(self, file: str | None, chosen: str | None) -> list[Path]:
+        """Return the upload, or the recording chosen from the folder."""
         files = self._house.files
-        paths = [files.recording(file)] if file else [files.chosen(chosen)] if chosen else []
-        yield from self.start(state, paths, question, length, hop, floor)
+        return [files.recording(file)] if file else [files.chosen(chosen)] if chosen else []
 
     def listed(self) -> Any:
         """Return the list of recordings as the folder is now."""
@@ -80,17 +84,18 @@ class LongRecording(RunTab):
                 lanes = gr.HTML("", elem_id="long-timeline")
                 downloads = files_output()
         rows = answers_table("long-table")
-        self.floor, self.length, self.chosen = floor, length, chosen
+        self.floor, self.length, self.listing = floor, length, chosen
         outputs = [state, progress, lanes, rows, downloads]
         file.change(house.said(self.look), file, progress, api_visibility="private")
-        run.click(
-            house.said(self.run),
+        # Of the two only the one that was chosen last is there.
+        other: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
+        file.upload(lambda: None, None, chosen, **other)
+        chosen.input(lambda name: None if name else gr.skip(), chosen, file, **other)
+        self.connect(
+            self.run,
+            (run, cancel),
             [state, file, chosen, question, length, hop, floor],
             outputs,
             api_name="long_recording",
             api_description="Answer questions about one recording, uploaded or in the folder of recordings.",
-            concurrency_limit=2,
-            show_progress="hidden",
         )
-        cancel.click(self.cancel, state, state, api_visibility="private")
-        floor.release(house.said(self.answer_again), [state, floor], outputs, api_visibility="private")

@@ -17,7 +17,7 @@ from NatureLM.app.spectrogram import ticks
 from NatureLM.infer.writers import annotation_rows, read_rows, write_tables
 from NatureLM.infer.writers.annotations import AudacityWriter, RavenWriter
 from NatureLM.infer.writers.places import Header, read_header
-from NatureLM.infer.writers.rows import are_calibrated
+from NatureLM.infer.writers.rows import are_calibrated, have_several_queries
 
 if TYPE_CHECKING:
     from pandas.io.formats.style import Styler
@@ -82,27 +82,35 @@ def _shaded(confidence: float | None, evidence: float | None) -> str:
 
 def counts_chart(rows: Iterable[Mapping[str, Any]]) -> str:
     """Return bars, one a species: in how many windows an answer names it."""
-    counts = Counter(
-        row["label"] for row in annotation_rows(rows) if row["common_name"] or row["scientific_name"]
-    )
+    named = (row for row in annotation_rows(rows) if row["common_name"] or row["scientific_name"])
+    counts = {label: len(windows) for label, windows in _windows(named).items()}
     if not counts:
         return '<p class="chart">No species was named.</p>'
     most = max(counts.values())
     bars = "".join(
         f'<div class="chart-row"><span>{escape(name)}</span>'
         f'<div class="bar" style="width:{100 * count / most:.1f}%"></div><b>{count}</b></div>'
-        for name, count in counts.most_common(MOST_LANES)
+        for name, count in Counter(counts).most_common(MOST_LANES)
     )
     title = "Windows per species"
     return f'<div class="chart" role="img" aria-label="{title}"><b>{title}</b>{bars}</div>'
 
 
+def _windows(rows: Iterable[Mapping[str, Any]]) -> dict[str, dict[tuple[Any, ...], Mapping[str, Any]]]:
+    """Return for each label its windows with a row each: the surest, where several questions have it."""
+    labels: dict[str, dict[tuple[Any, ...], Mapping[str, Any]]] = {}
+    for row in rows:
+        windows = labels.setdefault(row["label"], {})
+        window = row["audio_path"], row["channel"], row["start_seconds"]
+        if window not in windows or (row["certainty"] or 0.0) > (windows[window]["certainty"] or 0.0):
+            windows[window] = row
+    return labels
+
+
 def timeline(rows: Iterable[Mapping[str, Any]], seconds: float) -> str:
     """Return a lane for each answer over the length of a recording; the shade says how sure it is."""
-    lanes: dict[str, list[Mapping[str, Any]]] = {}
-    for row in annotation_rows(rows, merge=False):
-        if row["label"] is not None:
-            lanes.setdefault(row["label"], []).append(row)
+    answered = (row for row in annotation_rows(rows, merge=False) if row["label"] is not None)
+    lanes = {label: list(windows.values()) for label, windows in _windows(answered).items()}
     if not lanes:
         return '<p class="chart">Nothing was named so far.</p>'
     seconds = max(seconds, *(row["end_seconds"] for found in lanes.values() for row in found))
@@ -153,9 +161,9 @@ def write_files(jsonl: Path, named: Mapping[str, str]) -> list[str]:
 
     # Files go by the recordings' names, which differ; their paths have folders that nobody knows.
     here = os.path.abspath("")
-    calibrated = are_calibrated(read_rows(jsonl))
+    calibrated, several = are_calibrated(read_rows(jsonl)), have_several_queries(read_rows(jsonl))
     for writer in (
-        RavenWriter(raven, here, header_of, calibrated=calibrated),
+        RavenWriter(raven, here, header_of, calibrated=calibrated, several_queries=several),
         AudacityWriter(audacity, here),
     ):
         with closing(writer):

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Generator
 from dataclasses import dataclass, replace
+from html import escape
 from pathlib import Path
 from typing import Any
 
@@ -15,16 +17,64 @@ from NatureLM.app.player import clock
 from NatureLM.app.results import WIDTHS, failures_html, table, write_files
 from NatureLM.app.runs import Run
 from NatureLM.errors import ConfigError
+from NatureLM.infer.engine import Engine
+
+FIELDS = {"--window-length-seconds": "Window (s)", "--hop-length-seconds": "Hop (s)"}
+"""What the page calls options of the command line."""
 
 LOOK_SECONDS = 0.5
 """How often the page looks at a run."""
 
+LOADING_SECONDS = 0.2
+"""How often a run that waits for the model looks whether it is there."""
+
+CANCELLED = '<div class="state" role="status"><b>Cancelled.</b> It had not begun.</div>'
+
 
 @dataclass
 class RunState:
-    """One visitor's run."""
+    """One visitor's run.
+
+    Attributes
+    ----------
+    run : Run or None
+        The last one that began.
+    is_waiting : bool
+        Whether a run was asked for on the page that has not begun: others have their turn, or there is no
+        model yet.
+    is_dropped : bool
+        Whether it was cancelled before it began.
+    floor : float or None
+        Where the floor of evidence was moved to before it began.
+    latest : object or None
+        Stands for the last request for a run.
+    """
 
     run: Run | None = None
+    is_waiting: bool = False
+    is_dropped: bool = False
+    floor: float | None = None
+    latest: object | None = None
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What a visitor asks of a run.
+
+    Attributes
+    ----------
+    paths : list of Path
+    queries : list of str
+    window, hop : float
+        In seconds.
+    floor : float
+    """
+
+    paths: list[Path]
+    queries: list[str]
+    window: float
+    hop: float
+    floor: float
 
 
 class RunTab:
@@ -56,6 +106,24 @@ class RunTab:
         paths = [files] if isinstance(files, str) else files
         return failures_html(self._house.files.unreadable(paths))
 
+    def chosen(self, *inputs: Any) -> list[Path]:
+        """Return the recordings that a visitor has chosen."""
+        raise NotImplementedError
+
+    def press(self, state: RunState, *inputs: Any) -> tuple[RunState, str]:
+        """End the run that goes on, for the one that is asked for; return state and progress.
+
+        Inputs are those of the run. If something is wrong with them, the run that goes on is left alone.
+        """
+        *chosen, question, length, hop, floor = inputs
+        asked = _checked(self.chosen(*chosen), question, length, hop, floor)
+        if not self._house.model.is_loading:
+            self._engine(asked)
+        state.is_waiting, state.is_dropped, state.floor = True, False, None
+        if state.run is not None:
+            state.run.end()
+        return state, '<div role="status">Waiting for its turn …</div>'
+
     def start(
         self,
         state: RunState,
@@ -66,35 +134,73 @@ class RunTab:
         floor: float | None,
     ) -> Generator[tuple[Any, ...], None, None]:
         """Run; yield state, progress, picture, table and files as they become."""
-        queries = [line.strip() for line in (question or "").splitlines() if line.strip()]
-        if not queries:
-            raise ConfigError("There is no question; write one, or several, each on a line of its own.")
-        if not paths:
-            raise ConfigError("There is no recording; choose one first.")
-        window, step = number_of(length, "Window"), number_of(hop, "Hop")
-        evidence = number_of(floor, "Evidence floor", FLOOR)
+        asked = _checked(paths, question, length, hop, floor)
+        mine = state.latest = object()
+        if state.run is not None:
+            state.run.end()
         end_run(state)
         if self._house.model.is_loading:
-            yield state, "The model is still being loaded …", "", gr.skip(), None
-        engine = self._house.model.pipeline().engine(window, step)
-        if self._house.has_floor:
-            engine.settings = replace(engine.settings, min_evidence=evidence)
-        run = Run(self._house.model, engine, paths, queries, self._house.files.new_folder())
-        state.run = run
+            yield state, "The model is still being loaded …", "", None, None
+        while self._house.model.is_loading and not state.is_dropped and state.latest is mine:
+            time.sleep(LOADING_SECONDS)
+        if state.latest is not mine:
+            yield _nothing_new()
+            return
+        if state.is_dropped:
+            state.is_waiting = False
+            yield state, CANCELLED, "", None, None
+            return
+        if state.floor is not None:
+            asked = replace(asked, floor=state.floor)
+        engine = self._engine(asked)
+        run = Run(self._house.model, engine, asked.paths, asked.queries, self._house.files.new_folder())
+        self._house.runs.add(run)
+        state.run, state.is_waiting = run, False
         run.start()
+        try:
+            yield from self._followed(state, run)
+        finally:  # also when nobody is there any more who could see it
+            run.cancel()
+
+    def _engine(self, asked: Asked) -> Engine:
+        try:
+            engine = self._house.model.pipeline().engine(asked.window, asked.hop)
+        except ConfigError as error:
+            text = str(error)
+            for option, field in FIELDS.items():
+                text = text.replace(option, field)
+            raise ConfigError(text) from None
+        if self._house.has_floor:
+            engine.settings = replace(engine.settings, min_evidence=asked.floor)
+        return engine
+
+    def _followed(self, state: RunState, run: Run) -> Generator[tuple[Any, ...], None, None]:
+        """Yield outputs until the run has ended or another has taken its place."""
         shown = -1
-        while not run.wait(LOOK_SECONDS):
+        while not run.look(LOOK_SECONDS) and not run.is_over:
             grown, shown = run.answers != shown, run.answers
-            yield (
-                state,
-                _progress(run),
-                self._picture(run) if grown else gr.skip(),
-                table(run.rows()) if grown else gr.skip(),
-                None,
-            )
-        if run.error is not None:
+            yield from run.shown(lambda grown=grown: self._so_far(state, run, grown))  # type: ignore[misc]
+        if run.error is not None and not run.is_over:
             raise self._house.error(run.error, "The run ended")
-        yield self._finished(state, run)
+        if not run.is_over:
+            yield from self._settled(state, run)
+        # Gradio says once more what a handler said last; by then another run may have begun.
+        yield _nothing_new()
+
+    def _so_far(self, state: RunState, run: Run, grown: bool) -> tuple[Any, ...]:
+        if not grown:
+            return state, _progress(run), gr.skip(), gr.skip(), None
+        return state, _progress(run), self._picture(run), table(run.rows()), None
+
+    def _settled(self, state: RunState, run: Run) -> Generator[tuple[Any, ...], None, None]:
+        """Yield the outputs of a run that has ended, with the floor that is wanted by then."""
+        with run.answering_again:
+            while run.answers and run.floor != run.wanted_floor and not run.is_over:
+                for count in run.answer_again():
+                    if count % 64 == 0:
+                        text = f"Answered again: {count} of {run.answers} …"
+                        yield from run.shown(lambda text=text: (state, text, *[gr.skip()] * 3))  # type: ignore[misc]
+            yield from run.shown(lambda: self._finished(state, run))
 
     def _finished(self, state: RunState, run: Run) -> tuple[Any, ...]:
         files = write_files(run.jsonl, run.named) if run.answers else None
@@ -106,22 +212,91 @@ class RunTab:
         )
         return state, text, self._picture(run), table(run.rows()), files
 
-    def cancel(self, state: RunState) -> RunState:
-        """End the run early; what is answered stays."""
+    def cancel(self, state: RunState) -> tuple[Any, ...]:
+        """End the run early, what is answered stays; return state and progress."""
+        state.is_dropped = True
         if state.run is not None:
-            state.run.cancel()
-        return state
+            state.run.cancel()  # what follows it says so
+        return state, CANCELLED if state.is_waiting else gr.skip()
+
+    def not_begun(self, state: RunState) -> str:
+        """Return what is to be said where a run was asked for and could not begin."""
+        state.is_waiting = False
+        if state.run is None or not state.run.answers:
+            return '<div role="status">Nothing was begun.</div>'
+        names = list(state.run.named)
+        about = names[0] if len(names) == 1 else f"{names[0]} and {len(names) - 1} more"
+        return f'<div role="status">Nothing was begun; the answers here are about {escape(about)}.</div>'
 
     def answer_again(self, state: RunState, floor: float | None) -> Generator[tuple[Any, ...], None, None]:
-        """Answer with another floor; outputs are those of :meth:`start`."""
+        """Answer with another floor, a run that goes on when it has ended; outputs as of :meth:`start`."""
+        evidence = number_of(floor, "Evidence floor", FLOOR)
+        if state.is_waiting:
+            state.floor = evidence
         run = state.run
-        if run is None or not run.wait(0.0) or not run.answers:
-            yield (state, *[gr.skip()] * 4)
-            return
-        for count in run.answer_again(number_of(floor, "Evidence floor", FLOOR)):
-            if count % 64 == 0:
-                yield state, f"Answered again: {count} of {run.answers} …", gr.skip(), gr.skip(), gr.skip()
-        yield self._finished(state, run)
+        if run is not None:
+            run.wanted_floor = evidence
+            if run.wait(0.0) and run.answers and run.floor != evidence:
+                yield from self._settled(state, run)
+        yield _nothing_new()
+
+    def connect(
+        self,
+        handler: Callable[..., Any],
+        buttons: tuple[gr.Button, gr.Button],
+        inputs: list[Any],
+        outputs: list[Any],
+        **api: str,
+    ) -> None:
+        """Have the buttons that begin and cancel a run, and the floor, do what they say.
+
+        Parameters
+        ----------
+        handler : callable
+            Runs, by way of :meth:`start`.
+        buttons : tuple
+        inputs, outputs : list of components
+            Those of the handler: the state comes first, the floor last of the inputs.
+        api : str
+            Name and description for programs.
+        """
+        run, cancel = buttons
+        state, progress, floor = outputs[0], outputs[1], inputs[-1]
+        said = self._house.said
+        private: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
+        # Runs wait for one another; what ends them does not.
+        at_once: dict[str, Any] = {"concurrency_limit": None, "trigger_mode": "multiple", **private}
+        pressed = run.click(said(self.press), inputs, [state, progress], **at_once)
+        begun = pressed.success(
+            said(handler),
+            inputs,
+            outputs,
+            concurrency_limit=2,
+            trigger_mode="multiple",
+            show_progress="hidden",
+            **api,
+        )
+        pressed.failure(self.not_begun, state, progress, **at_once)
+        begun.failure(self.not_begun, state, progress, **at_once)
+        cancel.click(self.cancel, state, [state, progress], **at_once)
+        floor.release(said(self.answer_again), [state, floor], outputs, trigger_mode="multiple", **private)
+
+
+def _checked(
+    paths: list[Path], question: str, length: float | None, hop: float | None, floor: float | None
+) -> Asked:
+    queries = [line.strip() for line in (question or "").splitlines() if line.strip()]
+    if not queries:
+        raise ConfigError("There is no question; write one, or several, each on a line of its own.")
+    if not paths:
+        raise ConfigError("There is no recording; choose one first.")
+    window, step = number_of(length, "Window"), number_of(hop, "Hop")
+    return Asked(paths, queries, window, step, number_of(floor, "Evidence floor", FLOOR))
+
+
+def _nothing_new() -> tuple[Any, ...]:
+    """Return outputs that leave the page as it is."""
+    return tuple(gr.skip() for _ in range(5))
 
 
 def _counted(run: Run) -> str:
@@ -131,6 +306,10 @@ def _counted(run: Run) -> str:
 def _progress(run: Run) -> str:
     left = run.seconds_left
     time_left = "" if left is None else f"about {clock(left, whole=True)} left"
+    if run.cancelled:
+        time_left = "Cancelling …"
+    if run.floor != run.wanted_floor:
+        time_left += " · the floor that was moved holds from the end on"
     wrong = f" · {len(run.failures)} could not be read" if run.failures else ""
     return (
         f'<div role="status">{_counted(run)} · {run.done_recordings} of {len(run.named)} recordings · '
@@ -150,7 +329,7 @@ def end_run(state: RunState) -> None:
 def answers_table(elem_id: str) -> gr.DataFrame:
     """Return the table of answers."""
     return gr.DataFrame(
-        label="Answers (click a heading to sort)",
+        label="Answers (point at a heading: its ⋮ sorts and filters)",
         interactive=False,
         wrap=True,
         column_widths=WIDTHS,

@@ -6,11 +6,11 @@ import logging
 import shutil
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from NatureLM.app.files import display_names
 from NatureLM.app.model import AppModel
@@ -23,6 +23,11 @@ from NatureLM.infer.writers import JsonlWriter, read_rows
 from NatureLM.models.answering import Detection
 
 logger = logging.getLogger("NatureLM.app")
+
+Shown = TypeVar("Shown")
+
+LONGEST_SENDING_SECONDS = 5.0
+"""A run that is over waits no longer for what is being sent; whoever it is for may have left."""
 
 
 class Run:
@@ -54,6 +59,14 @@ class Run:
         What is wrong with recordings.
     error : str or None
         What ended the run.
+    floor : float or None
+        The floor of evidence that the answers were given with.
+    wanted_floor : float or None
+        The one that they are to be given with once the run has ended; see :meth:`answer_again`.
+    answering_again : threading.Lock
+        Held by whoever answers again, or makes files of the answers.
+    is_over : bool
+        Whether another run has taken its place: nothing of it is shown any more.
     """
 
     def __init__(
@@ -78,27 +91,64 @@ class Run:
         self.done_recordings = 0
         self.answered_recordings = 0
         self.answers = 0
+        self.floor = self.wanted_floor = engine.settings.min_evidence
+        self.answering_again = threading.Lock()
+        self.is_over = False
         self._began = time.monotonic()
         self._stop = threading.Event()
         self._ended = threading.Event()
+        self._news = threading.Event()
+        self._sending = threading.Lock()
+        self._thread = threading.Thread(target=self._answer, daemon=True, name="answers a run")
 
     def start(self) -> None:
         """Begin."""
-        threading.Thread(target=self._answer, daemon=True, name="answers a run").start()
+        self._thread.start()
 
     def cancel(self) -> None:
         """End after the batch that is with the model now; the answers so far are kept."""
-        self._stop.set()
+        if not self._ended.is_set():
+            self._stop.set()
+            self._news.set()
+
+    def end(self) -> None:
+        """End it, and have nothing of it shown from now on; return when what was being sent has gone."""
+        self.is_over = True
+        self.cancel()
+        if self._sending.acquire(timeout=LONGEST_SENDING_SECONDS):
+            self._sending.release()
 
     def discard(self) -> None:
         """End it, and remove what it wrote as soon as it has ended."""
 
         def remove() -> None:
             self._ended.wait()
-            shutil.rmtree(self._folder, ignore_errors=True)
+            with self.answering_again, self._sending:
+                shutil.rmtree(self._folder, ignore_errors=True)
 
+        self.is_over = True
         self.cancel()
         threading.Thread(target=remove, daemon=True, name="removes a run").start()
+
+    def shown(self, outputs: Callable[[], Shown]) -> Iterator[Shown]:
+        """Yield a handler's outputs, unless another run has taken this one's place.
+
+        Gradio goes on with a generator when it has sent what it yielded; until then :meth:`end` waits.
+        """
+        with self._sending:
+            if not self.is_over:
+                yield outputs()
+
+    def look(self, seconds: float) -> bool:
+        """Wait until it ends or is cancelled, at most this long; return whether it has ended."""
+        self._news.wait(seconds)
+        self._news.clear()
+        return self._ended.is_set()
+
+    def join(self, seconds: float) -> None:
+        """Wait at most this long until its thread has ended."""
+        if self._thread.is_alive():
+            self._thread.join(seconds)
 
     @property
     def cancelled(self) -> bool:
@@ -138,6 +188,7 @@ class Run:
             self.error = f"The run ended by a fault: {error}"
         finally:
             self._ended.set()
+            self._news.set()
 
     def _answer_all(self) -> None:
         before, answered = 0.0, set[int]()
@@ -164,15 +215,20 @@ class Run:
                     if isinstance(event, Failure):
                         self.failures.append(event.reason)
 
-    def answer_again(self, min_evidence: float) -> Iterator[int]:
-        """Answer with another floor of evidence, without hearing anything again; yield the count so far."""
-        engine = self._engine
-        settings = replace(engine.settings, min_evidence=min_evidence)
+    def answer_again(self) -> Iterator[int]:
+        """Answer with the floor that is wanted, without hearing anything again; yield the count so far.
+
+        It ends early, and the answers stay as they are, when yet another floor is wanted or it is over.
+        """
+        engine, floor = self._engine, self.wanted_floor
+        settings = replace(engine.settings, min_evidence=floor)
         unfinished = self.jsonl.with_suffix(".again")
         before = (_as_answer(row) for row in self.rows())
         anew = answer_again(engine.model, settings, engine.batch_size, before, self._kept)
         with closing(JsonlWriter(unfinished)) as writer:
             for count in range(1, self.answers + 1):
+                if self.is_over or self.wanted_floor != floor:
+                    return
                 with self._model.turn:
                     answer = next(anew, None)
                 if answer is None:
@@ -180,6 +236,7 @@ class Run:
                 writer.write(answer.as_row())
                 yield count
         unfinished.replace(self.jsonl)
+        self.floor = floor
 
 
 def _duration(path: Path | None) -> float:

@@ -11,6 +11,7 @@ from NatureLM.infer.answers import Answer
 from NatureLM.infer.writers import write_tables
 from NatureLM.models.answering import Detection
 
+SPECIES = "What are the common names for the species in the audio, if any?"
 HEADER = (
     "Selection\tView\tChannel\tBegin Time (s)\tEnd Time (s)\tLow Freq (Hz)\tHigh Freq (Hz)\tCommon Name\t"
     "Scientific Name\tConfidence\tFile Offset (s)\tBegin Path\n"
@@ -29,15 +30,15 @@ def files(folder: str) -> dict[str, str]:
 
 def test_raven_has_a_table_per_recording_in_folders_like_theirs(jsonl: Path) -> None:
     assert write_tables(jsonl, "raven", "out") == [Path("out.raven")]
+    header, asked = HEADER.replace("\n", "\tQuestion\n"), f"\tcard1/a.wav\t{SPECIES}\n"
     assert files("out.raven") == {
-        "card1/a.NatureLM.selections.txt": HEADER
-        + "1\tSpectrogram 1\t1\t0.0\t10.0\t0.0\t24000.0\tGreat Tit\tParus major\t0.9623\t0.0\tcard1/a.wav\n"
-        + "2\tSpectrogram 1\t1\t0.0\t10.0\t0.0\t24000.0\tCommon Cuckoo\tCuculus canorus\t0.5\t0.0\t"
-        + "card1/a.wav\n"
-        + "3\tSpectrogram 1\t1\t10.0\t20.0\t0.0\t24000.0\tGreat Tit\tParus major\t0.98\t10.0\tcard1/a.wav\n",
-        "card2/a.NatureLM.selections.txt": HEADER
+        "card1/a.NatureLM.selections.txt": header
+        + f"1\tSpectrogram 1\t1\t0.0\t10.0\t0.0\t24000.0\tGreat Tit\tParus major\t0.9623\t0.0{asked}"
+        + f"2\tSpectrogram 1\t1\t0.0\t10.0\t0.0\t24000.0\tCommon Cuckoo\tCuculus canorus\t0.5\t0.0{asked}"
+        + f"3\tSpectrogram 1\t1\t10.0\t20.0\t0.0\t24000.0\tGreat Tit\tParus major\t0.98\t10.0{asked}",
+        "card2/a.NatureLM.selections.txt": header
         + '1\tSpectrogram 1\t2\t0.0\t10.0\t0.0\t24000.0\tCaption: "a bird", singing.\t\t0.998131\t0.0\t'
-        + "card2/a.wav\n",
+        + "card2/a.wav\tCaption the audio\n",
     }
 
 
@@ -60,6 +61,21 @@ def test_combined_raven_accumulates_the_times_of_the_files(
         + f"1\tSpectrogram 1\t1\t10.0\t12.5\t0.0\t4000.0\tGreat Tit\tParus major\t0.9\t10.0\t{first}\n"
         + f"2\tSpectrogram 1\t1\t29.5\t32.5\t0.0\t48000.0\tGreat Tit\tParus major\t0.9\t0.0\t{second}\n"
     )
+
+
+def test_raven_tells_several_questions_apart(answer: Callable[..., Answer]) -> None:
+    tit = Detection("Great Tit", "Parus major", 0.9)
+    rows = [
+        answer("a.wav", 0.0, "Great Tit", tit),
+        answer("a.wav", 0.0, "Parus major", tit, query="Its\tname?"),
+    ]
+    write_tables(rows, "raven,raven-combined", "out", merge_consecutive=True)
+    table = files("out.raven")["a.NatureLM.selections.txt"]
+    assert Path("out.selections.txt").read_text() == table
+    assert table.splitlines()[0] == HEADER.strip() + "\tQuestion"
+    selections = list(csv.DictReader(table.splitlines(), delimiter="\t"))
+    assert [row["Question"] for row in selections] == [rows[0].query, "Its name?"]
+    assert {row["Common Name"] for row in selections} == {"Great Tit"}
 
 
 def test_merged_windows_are_one_selection(jsonl: Path) -> None:

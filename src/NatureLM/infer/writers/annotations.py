@@ -17,6 +17,9 @@ RAVEN_COLUMNS = (
 PROBABILITY_COLUMN = "Probability"
 """At the end of Raven tables, where a calibration was given."""
 
+QUESTION_COLUMN = "Question"
+"""At the very end of Raven tables, where several questions were asked: each has selections of its own."""
+
 RAVEN_ENDING = ".NatureLM.selections.txt"
 KALEIDOSCOPE_COLUMNS = (
     *("INDIR", "FOLDER", "IN FILE", "OFFSET", "DURATION", "TOP1MATCH"),
@@ -33,12 +36,15 @@ class RavenCombinedWriter:
         File to be created.
     calibrated : bool
         Whether detections have a probability, which has a column then.
+    several_queries : bool
+        Whether several questions were asked; they have a column then.
     """
 
-    def __init__(self, path: Path, *, calibrated: bool = False) -> None:
+    def __init__(self, path: Path, *, calibrated: bool = False, several_queries: bool = False) -> None:
         self._file = _create(path)
-        self._file.write(_raven_header(calibrated))
+        self._file.write(_raven_header(calibrated, several_queries))
         self._calibrated = calibrated
+        self._several_queries = several_queries
         self._selection = 0
         self._offset = 0.0
         self._recording: str | None = None
@@ -56,7 +62,7 @@ class RavenCombinedWriter:
         if row["label"] is not None:
             self._selection += 1
             place = (self._selection, self._offset, header.path, header.nyquist_hz)
-            self._file.write(_selection(row, *place, self._calibrated))
+            self._file.write(_selection(row, *place, self._calibrated, self._several_queries))
 
     def close(self) -> None:
         """Finish the file."""
@@ -132,6 +138,8 @@ class RavenWriter(RecordingFilesWriter):
         Returns a recording's header.
     calibrated : bool
         Whether detections have a probability, which has a column then.
+    several_queries : bool
+        Whether several questions were asked; they have a column then.
     """
 
     ending = RAVEN_ENDING
@@ -143,16 +151,19 @@ class RavenWriter(RecordingFilesWriter):
         header_of: Callable[[str], Header] = read_header,
         *,
         calibrated: bool = False,
+        several_queries: bool = False,
     ) -> None:
         super().__init__(folder, root)
-        self.first_line = _raven_header(calibrated)
+        self.first_line = _raven_header(calibrated, several_queries)
+        self._several_queries = several_queries
         self._header_of = header_of
         self._calibrated = calibrated
 
     def line(self, row: Mapping[str, Any], number: int) -> str:
         """Return a line of the table."""
         header = self._header_of(row["audio_path"])
-        return _selection(row, number, 0.0, header.path, header.nyquist_hz, self._calibrated)
+        place = (number, 0.0, header.path, header.nyquist_hz)
+        return _selection(row, *place, self._calibrated, self._several_queries)
 
 
 class AudacityWriter(RecordingFilesWriter):
@@ -206,12 +217,19 @@ class KaleidoscopeWriter:
         self._file.close()
 
 
-def _raven_header(calibrated: bool) -> str:
-    return _tabbed(*RAVEN_COLUMNS, *([PROBABILITY_COLUMN] if calibrated else []))
+def _raven_header(calibrated: bool, several_queries: bool) -> str:
+    probability = [PROBABILITY_COLUMN] if calibrated else []
+    return _tabbed(*RAVEN_COLUMNS, *probability, *([QUESTION_COLUMN] if several_queries else []))
 
 
 def _selection(
-    row: Mapping[str, Any], number: int, offset: float, path: str, nyquist_hz: float, calibrated: bool
+    row: Mapping[str, Any],
+    number: int,
+    offset: float,
+    path: str,
+    nyquist_hz: float,
+    calibrated: bool,
+    several_queries: bool,
 ) -> str:
     start, end = row["start_seconds"], row["end_seconds"]
     probability = row.get("probability")
@@ -220,6 +238,7 @@ def _selection(
         *(_number(0.0), _number(nyquist_hz), row["label"], row["scientific_name"] or ""),
         *("" if row["certainty"] is None else row["certainty"], _number(start), path),
         *(["" if probability is None else probability] if calibrated else []),
+        *([row["query"] or ""] if several_queries else []),
     )
 
 

@@ -20,6 +20,7 @@ from NatureLM.infer.writers.rows import (
     COLUMNS,
     annotation_rows,
     are_calibrated,
+    have_several_queries,
     long_columns,
     long_rows,
     species_columns,
@@ -126,6 +127,7 @@ def write_unfinished(
     """
     written: dict[Path, Path] = {}
     root: str | None = None
+    several_queries = False
     try:
         for each in formats:
             final = outputs.path(each)
@@ -134,12 +136,14 @@ def write_unfinished(
             written[unfinished] = final
             if root is None and each.rows == "annotations":
                 root = common_folder(row["audio_path"] for row in rows())
+                several_queries = have_several_queries(rows())
             contents = Contents(
                 columns=long_columns(calibrated) if outputs.long else COLUMNS,
                 species_columns=species_columns(calibrated),
                 parameters=dict(parameters),
                 root=root or "",
                 calibrated=calibrated,
+                several_queries=several_queries,
             )
             writer = each.open(unfinished, contents)
             with closing(writer):

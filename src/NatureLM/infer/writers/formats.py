@@ -39,6 +39,8 @@ class Contents:
         The folder that all recordings share.
     calibrated : bool
         Whether detections have a probability.
+    several_queries : bool
+        Whether more than one question was asked; known for annotations alone.
     """
 
     columns: Sequence[str] = ()
@@ -46,6 +48,7 @@ class Contents:
     parameters: dict[str, Any] = field(default_factory=dict)
     root: str = ""
     calibrated: bool = False
+    several_queries: bool = False
 
 
 @dataclass(frozen=True)
@@ -86,14 +89,18 @@ _ALL = (
         "raven",
         ".raven",
         "annotations",
-        lambda path, of: RavenWriter(path, of.root, calibrated=of.calibrated),
+        lambda path, of: RavenWriter(
+            path, of.root, calibrated=of.calibrated, several_queries=of.several_queries
+        ),
         is_folder=True,
     ),
     Format(
         "raven-combined",
         ".selections.txt",
         "annotations",
-        lambda path, of: RavenCombinedWriter(path, calibrated=of.calibrated),
+        lambda path, of: RavenCombinedWriter(
+            path, calibrated=of.calibrated, several_queries=of.several_queries
+        ),
     ),
     Format(
         "audacity", ".audacity", "annotations", lambda path, of: AudacityWriter(path, of.root), is_folder=True

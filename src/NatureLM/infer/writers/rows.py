@@ -46,6 +46,13 @@ def are_calibrated(rows: Iterable[Row]) -> bool:
     return any(PROBABILITY in detection for row in rows for detection in row.get("detections") or ())
 
 
+def have_several_queries(rows: Iterable[Row]) -> bool:
+    """Return whether the rows answer more than one question."""
+    queries = (row.get("query") for row in rows)
+    first = next(queries, None)
+    return any(query != first for query in queries)
+
+
 def long_rows(rows: Iterable[Row], *, merge: bool = False) -> Iterator[dict[str, Any]]:
     """Yield a row per species and window; an answer that names none keeps one, without names.
 
