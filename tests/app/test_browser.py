@@ -225,7 +225,8 @@ def test_another_recording_is_asked_about_as_a_whole(page: Any, latency: int) ->
     choose(page, "spring peeper")
     assert answer_to(page, "What species is this?") == "Spring Peeper"
     page.wait_for_selector("#chat-table >> text=Spring Peeper", state="attached")
-    assert page.locator("#chat-table tbody td").all_inner_texts()[1:3] == ["0.00", "10.00"]
+    text = page.locator("#chat-table").inner_text()
+    assert ("10.00" in text, "6.00" in text) == (True, False)
     assert page.locator("#part-start input").input_value() == "0"
     assert page.locator("#part-end input").input_value() == ""
 
