@@ -184,8 +184,9 @@ class RunTab:
             raise self._house.error(run.error, "The run ended")
         if not run.is_over:
             yield from self._settled(state, run)
-        # Gradio says once more what a handler said last; by then another run may have begun.
-        yield _nothing_new()
+        # Gradio says once more what a handler said last: to programs the results, but nothing over a new run.
+        if run.is_over:
+            yield _nothing_new()
 
     def _so_far(self, state: RunState, run: Run, grown: bool) -> tuple[Any, ...]:
         if not grown:
@@ -238,6 +239,8 @@ class RunTab:
             run.wanted_floor = evidence
             if run.wait(0.0) and run.answers and run.floor != evidence:
                 yield from self._settled(state, run)
+                if not run.is_over:
+                    return
         yield _nothing_new()
 
     def connect(
