@@ -158,7 +158,7 @@ def test_the_floor_moved_last_holds(house: House) -> None:
     outputs, run = begun(tab, state, SHORT)
     list(outputs)
     slow = tab.answer_again(state, 0.99)
-    house.model.turn.acquire()
+    house.model.turn.take()
     answering = threading.Thread(target=list, args=(slow,))
     answering.start()
     until = time.monotonic() + 10
@@ -168,7 +168,7 @@ def test_the_floor_moved_last_holds(house: House) -> None:
     later.start()
     while run.wanted_floor != 0.2 and time.monotonic() < until:
         time.sleep(0.01)
-    house.model.turn.release()
+    house.model.turn.give_back()
     answering.join(60)
     later.join(60)
     assert run.floor == 0.2
