@@ -162,11 +162,16 @@ def test_stop_is_heard_at_any_moment(page: Any, latency: int) -> None:
         page.get_by_label("Question", exact=True).fill("Caption the audio.")
         page.evaluate(
             """(moment) => {
+              window.isStopped = false;
               document.querySelector("#ask").click();
-              setTimeout(() => document.querySelector("#stop").click(), moment);
+              setTimeout(() => {
+                document.querySelector("#stop").click();
+                window.isStopped = true;
+              }, moment);
             }""",
             moment,
         )
+        page.wait_for_function("window.isStopped")
         page.wait_for_function("n => document.querySelectorAll('#chat .bot.message').length == n", arg=count)
         page.wait_for_selector("#chat .bot.message >> nth=-1 >> css=em")  # stopped, or answered before
         if moment < 60:
@@ -229,7 +234,10 @@ def test_another_recording_is_asked_about_as_a_whole(page: Any, latency: int) ->
     assert page.locator("#part-end input").input_value() == ""
 
 
-def test_a_question_that_cannot_be_answered_is_not_lost(page: Any, tmp_path: Path) -> None:
+def test_a_question_that_cannot_be_answered_is_not_lost(
+    browser: Any, server: Any, faults: list[str], tmp_path: Path
+) -> None:
+    page = open_page(browser, server, faults)
     choose(page, "great tit")
     box = page.get_by_label("Question", exact=True)
     for start, end in (("5", "3"), ("90", "100"), ("-1", "")):
@@ -247,7 +255,9 @@ def test_a_question_that_cannot_be_answered_is_not_lost(page: Any, tmp_path: Pat
     page.wait_for_selector("#chat .bot.message >> text=Great Tit")
     assert box.input_value() == ""
     (tmp_path / "damaged.wav").write_bytes(b"no sound")
-    clear(page)
+    page.close()
+    page = open_page(browser, server, faults)
+    box = page.get_by_label("Question", exact=True)
     page.locator("#chat-files input[type=file]").set_input_files(tmp_path / "damaged.wav")
     page.wait_for_selector("#chat-notice >> text=damaged.wav")
     box.fill("Caption the audio.")
@@ -255,6 +265,8 @@ def test_a_question_that_cannot_be_answered_is_not_lost(page: Any, tmp_path: Pat
     page.wait_for_selector("#chat .bot.message >> text=damaged.wav is not audio that can be read")
     page.wait_for_function("document.querySelector('#question textarea').value != ''")
     assert page.locator("#chat").get_by_text("Error", exact=True).count() == 0
+    page.close()
+    assert faults == []
 
 
 def test_an_upload_is_asked_about_and_asked_on(page: Any) -> None:

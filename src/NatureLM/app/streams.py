@@ -13,8 +13,9 @@ CLOSE = b'"msg":"close_stream"'
 
 SESSION = re.compile(rb'"session_hash"\s*:\s*"([^"]*)"')
 
-SECONDS = 5.0
-"""Longest that a page is awaited to close its stream."""
+SECONDS = 0.6
+"""Longest that a page is awaited to close its stream: it has heard of it by then. Now and then a browser
+keeps the connection although the page has let go of it."""
 
 
 class Streams:
