@@ -88,9 +88,10 @@ def test_cancel_followed_by_a_press_begins_anew(house: House) -> None:
     tab, state = Batch(house), RunState()
     first, _ = begun(tab, state, LONG)
     tab.cancel(state)
-    second, run = begun(tab, state, SHORT)
-    assert "Done." in texts(second)[-1]
-    assert not run.cancelled
+    tab.press(state, *SHORT)
+    assert "Done." in texts(tab.run(state, *SHORT))[-1]
+    assert state.run is not None
+    assert not state.run.cancelled
     first.close()
 
 
@@ -101,8 +102,8 @@ def test_a_run_is_cancelled_before_it_has_begun(house: House) -> None:
     assert "Cancelled." in text
     assert "Cancelled." in texts(tab.run(state, *LONG))[-1]
     assert state.run is None
-    outputs, _ = begun(tab, state, SHORT)
-    assert "Done." in texts(outputs)[-1]
+    tab.press(state, *SHORT)
+    assert "Done." in texts(tab.run(state, *SHORT))[-1]
 
 
 def test_a_press_that_asks_for_nothing_leaves_the_run_alone(house: House) -> None:

@@ -273,7 +273,7 @@ def pairs(plain_tasks: TaskMaker, window: Window) -> list[Example]:
     rng = np.random.default_rng(3)
     first = window({"Great Tit": 3.0, "Spring Peeper": 2.0, "engine noise": 1.0})
     second = window({"Mallard": 2.5, "Tawny Owl": 1.5})
-    return [maker.example(first, second, rng, DEFAULTS) for _ in range(240)]
+    return [maker.example(first, second, rng, DEFAULTS) for _ in range(480)]
 
 
 def test_slots_of_the_second_recording_follow_those_of_the_first(pairs: list[Example]) -> None:
