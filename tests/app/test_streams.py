@@ -57,8 +57,8 @@ class Page:
         await self.app(scope, receive, send)
         self.happened.append("over")
 
-    async def join(self, visitor: str) -> None:
-        """Make a request, whose body comes in two parts."""
+    async def join(self, visitor: str, slow: float = 0.0) -> None:
+        """Make a request, whose body comes in two parts and whose answer takes long."""
         text = b'{"data":["\\"session_hash\\":\\"x\\""],"session_hash":"%s"}' % visitor.encode()
         parts = [text[-9:], text[:-9]]
 
@@ -68,6 +68,9 @@ class Page:
         async def send(message: Message) -> None:
             if message["type"] == "http.response.start":
                 self.happened.append(f"accepted {visitor}")
+                await asyncio.sleep(slow)
+            else:
+                self.happened.append(f"answered {visitor}")
 
         await self.app({"type": "http", "path": "/gradio_api/queue/join"}, receive, send)
 
@@ -85,13 +88,32 @@ def test_a_request_is_accepted_once_the_stream_is_closed() -> None:
         await page.join("another")
         join = asyncio.create_task(page.join("me"))
         await asyncio.sleep(0.05)
-        assert page.happened == ["told to close", "accepted another"]
+        assert page.happened == ["told to close", "accepted another", "answered another"]
         page.close.set()
         await asyncio.gather(stream, join)
-        assert page.happened[2:] == ["closed", "over", "accepted me"]
+        assert page.happened[3:] == ["closed", "over", "accepted me", "answered me"]
         page.happened.clear()
         await page.join("me")
-        assert page.happened == ["accepted me"]
+        assert page.happened == ["accepted me", "answered me"]
+
+    visit(doing)
+
+
+def test_requests_are_accepted_in_their_order() -> None:
+    async def doing() -> None:
+        page = Page()
+        stream = asyncio.create_task(page.stream("me"))
+        await asyncio.sleep(0.01)
+        joins = [asyncio.create_task(page.join("me", slow)) for slow in (0.1, 0.0, 0.0)]
+        await asyncio.sleep(0.05)
+        assert page.happened == ["told to close"]
+        page.close.set()
+        await asyncio.gather(stream, *joins)
+        accepted = ["accepted me", "answered me"]
+        assert page.happened[3:] == 3 * accepted
+        page.happened.clear()
+        await asyncio.gather(page.join("me", 0.1), page.join("another"))
+        assert page.happened == ["accepted me", *["accepted another", "answered another"], "answered me"]
 
     visit(doing)
 
@@ -103,7 +125,7 @@ def test_a_page_that_does_not_close_its_stream_is_not_awaited_for_ever() -> None
         await asyncio.sleep(0.01)
         await page.join("me")
         await stream
-        assert page.happened == ["told to close", "over", "accepted me"]
+        assert page.happened == ["told to close", "over", "accepted me", "answered me"]
 
     visit(doing)
 
@@ -116,6 +138,6 @@ def test_streams_of_a_page_that_is_gone_hold_nothing_up() -> None:
         stream.cancel()
         await asyncio.gather(stream, return_exceptions=True)
         await page.join("me")
-        assert page.happened == ["told to close", "accepted me"]
+        assert page.happened == ["told to close", "accepted me", "answered me"]
 
     visit(doing)

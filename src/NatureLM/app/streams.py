@@ -17,6 +17,10 @@ SECONDS = 0.6
 """Longest that a page is awaited to close its stream: it has heard of it by then. Now and then a browser
 keeps the connection although the page has let go of it."""
 
+APART_SECONDS = 0.03
+"""Between two answers to one page, so that they come in their order: what the page is told of a request that
+it does not know as accepted, it keeps until it does, and shows it then, over what was told later."""
+
 
 class Streams:
     """Has a page close its stream before it hears that its next request is accepted.
@@ -25,7 +29,8 @@ class Streams:
     page asks for before it has heard of that, it expects on the stream that it is about to close, and it
     opens no other: the answer never comes, as if the button had not been pressed. So the server keeps a
     stream that is told to close open until the page has closed it, and tells it only then that its next
-    request is accepted; for that the page opens a new stream.
+    request is accepted; for that the page opens a new stream. Requests of one page are accepted one after
+    another.
 
     Parameters
     ----------
@@ -39,6 +44,7 @@ class Streams:
         self._app = app
         self._seconds = seconds
         self._closing: dict[str, list[asyncio.Event]] = {}
+        self._last: dict[str, asyncio.Event] = {}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request."""
@@ -72,7 +78,8 @@ class Streams:
                 self._closing[visitor] = others
 
     async def _accept(self, scope: Scope, receive: Receive, send: Send) -> None:
-        body = bytearray()
+        body, visitor = bytearray(), ""
+        mine = asyncio.Event()
 
         async def read() -> Message:
             message = await receive()
@@ -80,13 +87,23 @@ class Streams:
             return message
 
         async def when_closed(message: Message) -> None:
+            nonlocal visitor
             if message["type"] == "http.response.start":
-                for visitor in SESSION.findall(body)[-1:]:
-                    for closed in list(self._closing.get(visitor.decode("latin-1"), [])):
-                        await closed.wait()
+                visitor = b"".join(SESSION.findall(body)[-1:]).decode("latin-1")
+                before, self._last[visitor] = self._last.get(visitor), mine
+                for closed in list(self._closing.get(visitor, [])):
+                    await closed.wait()
+                if before is not None:
+                    await before.wait()
+                    await asyncio.sleep(APART_SECONDS)
             await send(message)
 
-        await self._app(scope, read, when_closed)
+        try:
+            await self._app(scope, read, when_closed)
+        finally:
+            mine.set()
+            if self._last.get(visitor) is mine:
+                del self._last[visitor]
 
 
 async def _left(receive: Receive, seconds: float) -> None:
