@@ -36,9 +36,7 @@ def build_engine(configuration: Configuration, model: NatureLM | None = None) ->
     if model is None:
         from NatureLM.models.loading import load_model
 
-        # In float32 the model would take twice the memory that it has in bfloat16 at the end.
-        dtype = "auto" if config.precision == "bfloat16" else None
-        model = load_model(config.model, config.device, config.fallback, dtype, config.llama_path)
+        model = load_model(config.model, config.device, config.fallback, config.precision, config.llama_path)
     layers = configuration.generation_layers(model)
     settings = answer_settings(model, *layers)
     if config.precision not in (None, model.precision):

@@ -58,8 +58,7 @@ def serve(inbox: BinaryIO, outbox: BinaryIO) -> None:
         from NatureLM.models.loading import load_model
 
         torch.set_num_threads(setup.threads)
-        dtype = "auto" if setup.precision == "bfloat16" else None
-        model = load_model(setup.model, setup.device, dtype=dtype, llama_path=setup.llama_path)
+        model = load_model(setup.model, setup.device, precision=setup.precision, llama_path=setup.llama_path)
         if setup.precision is not None:
             model.to_precision(setup.precision, setup.fixed_alpha or 0.0)
         _send(outbox, model_fingerprint(model))

@@ -16,6 +16,7 @@ from NatureLM.models.file_faults import one_line
 if TYPE_CHECKING:
     import torch
 
+    from NatureLM.models.answering import Precision
     from NatureLM.models.checkpoint import Checkpoint
     from NatureLM.models.naturelm import NatureLM
 
@@ -36,7 +37,7 @@ def load_model(
     name_or_path: str | os.PathLike[str] = BUNDLED,
     device: str = "auto",
     fallback: str | None = None,
-    dtype: str | None = None,
+    precision: Precision | None = None,
     llama_path: str | os.PathLike[str] | None = None,
 ) -> NatureLM:
     """Load a model and put it on a device, ready to answer.
@@ -49,8 +50,8 @@ def load_model(
         ``"auto"`` takes CUDA or Apple's GPU where there is one.
     fallback : str or None
         The model to take, with a warning, if the first cannot be had.
-    dtype : str or None
-        Of the language model, where it is not what the device has it in; ``"auto"``: as stored.
+    precision : {"bfloat16", "int8"} or None
+        What it is to be given by ``NatureLM.to_precision``; it is loaded such that this takes no more memory.
     llama_path : str or path, optional
         Folder or hub id of the Llama that a published checkpoint stands on, if not the one that it names.
 
@@ -74,8 +75,9 @@ def load_model(
     chosen = choose_device(device)
     # Straight to a GPU: a large model need not fit in the computer's own memory first.
     placement: dict[str, Any] = {} if chosen.type == "cpu" else {"device_map": {"": chosen}}
-    if dtype is not None:
-        placement["dtype"] = dtype
+    if precision == "bfloat16":
+        # In float32 the model would take twice the memory that it has in bfloat16 at the end.
+        placement["dtype"] = "auto"
     try:
         model = NatureLM.from_pretrained(name_or_path, llama_path=llama_path, **placement)
     except ModelUnavailableError as error:
