@@ -162,9 +162,9 @@ def test_a_question_that_overtakes_clear_is_not_cleared(chat: Chat) -> None:
 
 def test_an_answer_that_overtakes_the_emptied_page_stays() -> None:
     conversation = Conversation(1)
-    assert list(conversation.shown("emptied", at_first=True)) == ["emptied"]
-    assert list(conversation.shown("answer")) == ["answer"]
-    assert list(conversation.shown("emptied", at_first=True)) == []
+    assert list(conversation.shown(lambda: "emptied", at_first=True)) == ["emptied"]
+    assert list(conversation.shown(lambda: "answer")) == ["answer"]
+    assert list(conversation.shown(lambda: "emptied", at_first=True)) == []
 
 
 def test_a_double_click_asks_once(chat: Chat) -> None:

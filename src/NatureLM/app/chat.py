@@ -14,17 +14,17 @@ import gradio as gr
 from NatureLM.app.conversations import About, ChatState, Conversation
 from NatureLM.app.files import display_names
 from NatureLM.app.house import House
+from NatureLM.app.messages import in_parts, least_evidence, messages, rows, said_by_model
 from NatureLM.app.model import Stopped
 from NatureLM.app.numbers import FLOOR, Number, Slider, number_of
-from NatureLM.app.player import Span, clock, player_html, write_playable
+from NatureLM.app.player import Span, player_html, write_playable
 from NatureLM.app.prompts import DEFAULT_QUERY, tasks_of
 from NatureLM.app.results import WIDTHS, table
+from NatureLM.app.showing import nothing_new
 from NatureLM.app.spectrogram import spectrogram
 from NatureLM.audio import recording_suffixes
 from NatureLM.errors import ConfigError, NatureLMError, RecordingError
-from NatureLM.infer.answers import Answer
-from NatureLM.infer.interview import Listening, Part, Stretch, listen
-from NatureLM.models.answering import ModelAnswer
+from NatureLM.infer.interview import Listening, Stretch, listen
 
 NOTHING_CHOSEN = '<div class="player" style="opacity:.8">Drop a recording, or take an example.</div>'
 
@@ -33,6 +33,9 @@ LONGEST_SHOWN_SECONDS = 1800.0
 
 STOPPED = "*Stopped.*"
 """Said below an answer that was ended."""
+
+OUTPUTS = 4
+"""State, messages, players and table."""
 
 MOST_SHOWN = 4
 """Recordings that are drawn one below the other; of more, one is chosen."""
@@ -99,7 +102,7 @@ class Chat:
         interview = state.interview
         parts = [part for part in interview.parts if path in part.audio_paths] if interview else []
         spans = [
-            Span(part.start_seconds, part.end_seconds, answer.text, answer.confidence, _evidence(answer))
+            Span(part.start_seconds, part.end_seconds, answer.text, answer.confidence, least_evidence(answer))
             for part in parts
             for _, answer in part.turns[-1:]
         ]
@@ -144,9 +147,9 @@ class Chat:
                     part = (start, end, floor)
                     yield from self._answered(state, conversation, paths, wrong, part, query, is_stopped)
             if is_new and not conversation.is_over:
-                yield from conversation.shown(self._finished(state, conversation, paths, name))
-        # Gradio says once more what a handler said last; by then the conversation may have been cleared.
-        yield _nothing_new()
+                finished = self._finished(state, conversation, paths, name)
+                yield from conversation.shown(lambda: finished)
+        yield nothing_new(OUTPUTS)
 
     def _answered(
         self,
@@ -164,11 +167,13 @@ class Chat:
             start, end, floor = _numbers(*part)
             about = (tuple(paths), start, end)
             # Until it is heard, nothing of an earlier conversation about other sound is shown.
-            before = self._messages(conversation) if conversation.about in (None, about) else []
+            before = messages(conversation, self._warning) if conversation.about in (None, about) else []
             before.append({"role": "user", "content": query})
 
             def so_far(answer: str) -> Iterator[tuple[Any, ...]]:
-                return conversation.shown((state, [*before, _said(answer)], gr.skip(), gr.skip()))
+                return conversation.shown(
+                    lambda: (state, [*before, said_by_model(answer)], gr.skip(), gr.skip())
+                )
 
             yield from so_far(
                 "…" if not self._house.model.is_loading else "The model is still being loaded …"
@@ -181,11 +186,11 @@ class Chat:
             assert interview is not None  # it was made, or that was refused
             if self._house.has_floor and interview.settings.min_evidence != floor:
                 interview.settings = replace(interview.settings, min_evidence=floor)
-            before[:-1] = self._messages(conversation)
+            before[:-1] = messages(conversation, self._warning)
             with closing(interview.ask(query, self._house.model.turn.unless(is_stopped))) as stream:
                 for texts in stream:
                     _go_on_unless(is_stopped)
-                    said = _in_parts(interview.parts, texts)
+                    said = in_parts(interview.parts, texts)
                     yield from so_far(said or "…")
         except Stopped:
             conversation.set_aside(query, f"{said}\n\n{STOPPED}".strip())
@@ -218,7 +223,7 @@ class Chat:
         self, state: ChatState, conversation: Conversation, paths: list[Path], name: str | None
     ) -> tuple[Any, ...]:
         players, _ = self._players(state, paths, name)
-        return state, self._messages(conversation), players, table(self._rows(conversation))
+        return state, messages(conversation, self._warning), players, table(rows(conversation))
 
     def stop(self, state: ChatState, asked: float) -> None:
         """End all questions up to this one; they end by themselves, and what was said so far stays."""
@@ -239,8 +244,8 @@ class Chat:
         if state.begin_anew(int(number)) and (conversation := state.conversation) is not None:
             _, _, players, _ = self.show(state, files, name)
             emptied: tuple[Any, ...] = (state, [], players, gr.DataFrame(value=None))
-            yield from conversation.shown(emptied, at_first=True)
-        yield _nothing_new()
+            yield from conversation.shown(lambda: emptied, at_first=True)
+        yield nothing_new(OUTPUTS)
 
     def answer_again(
         self, state: ChatState, files: list[str] | None, name: str | None, floor: float | None
@@ -254,38 +259,9 @@ class Chat:
                     if conversation.is_over:
                         break
             paths, _ = self._readable(files)
-            yield from conversation.shown(self._finished(state, conversation, paths, name))
-        yield _nothing_new()
-
-    def _messages(self, conversation: Conversation) -> list[dict[str, str]]:
-        interview, queries = conversation.interview, conversation.queries
-        messages = [_said(self._warning(text)) for text in (interview.warnings if interview else ())]
-        for place in range(len(queries) + 1):
-            for aside in conversation.asides:
-                if min(aside.after, len(queries)) == place:
-                    messages += [{"role": "user", "content": aside.query}, _said(aside.said)]
-            if place < len(queries):
-                answers = [part.turns[place][1] for part in interview.parts]  # type: ignore[union-attr]
-                texts = [answer.text for answer in answers]
-                written = _in_parts(interview.parts, texts, answers)  # type: ignore[union-attr]
-                messages += [{"role": "user", "content": queries[place]}, _said(written)]
-        return messages
-
-    def _rows(self, conversation: Conversation) -> list[dict[str, Any]]:
-        interview = conversation.interview
-        if interview is None:
-            return []
-        model = interview.model.config.name
-        return [
-            Answer(
-                " + ".join(path.name for path in part.audio_paths),
-                *("mix", part.start_seconds, part.end_seconds, turn.query),
-                *(answer.text, answer.confidence, answer.mean_logprob, model),
-                detections=list(answer.detections),
-            ).as_row()
-            for part in interview.parts
-            for turn, answer in part.turns
-        ]
+            finished = self._finished(state, conversation, paths, name)
+            yield from conversation.shown(lambda: finished)
+        yield nothing_new(OUTPUTS)
 
     def build(self) -> None:
         """Lay the tab out."""
@@ -344,7 +320,7 @@ class Chat:
                     visible=house.has_floor,
                     elem_id="floor",
                 )
-        rows = gr.DataFrame(
+        answers = gr.DataFrame(
             label="Answers",
             interactive=False,
             wrap=True,
@@ -354,7 +330,7 @@ class Chat:
         )
         self.task, self.floor = task, floor
         inputs = [state, number, files, which, question, start, end, floor, asked]
-        outputs = [state, chat, player, rows]
+        outputs = [state, chat, player, answers]
         private: dict[str, Any] = {"api_visibility": "private"}
         files.change(house.said(self.show), [state, files, which], [state, which, player, notice], **private)
         which.input(house.said(self.show), [state, files, which], [state, which, player, notice], **private)
@@ -416,11 +392,6 @@ class Chat:
         )
 
 
-def _nothing_new() -> tuple[Any, ...]:
-    """Return outputs that leave the page as it is."""
-    return tuple(gr.skip() for _ in range(4))
-
-
 def _numbers(start: Any, end: Any, floor: Any) -> tuple[float, float | None, float]:
     """Return the part and the floor; ConfigError where they are no numbers."""
     return (
@@ -433,36 +404,3 @@ def _numbers(start: Any, end: Any, floor: Any) -> tuple[float, float | None, flo
 def _go_on_unless(is_stopped: Callable[[], bool]) -> None:
     if is_stopped():
         raise Stopped
-
-
-def _said(text: str) -> dict[str, str]:
-    return {"role": "assistant", "content": text}
-
-
-def _in_parts(parts: list[Part], texts: list[str], answers: list[ModelAnswer] | None = None) -> str:
-    """Return the answers as a message, with the times of the windows where there are several."""
-    sure = [""] * len(texts) if answers is None else [_certainty(answer) for answer in answers]
-    if len(parts) == 1:
-        return texts[0] + (f"\n\n{sure[0]}" if sure[0] else "")
-    several = len({path for part in parts for path in part.audio_paths}) > 1
-    lines = []
-    for part, text, certainty in zip(parts, texts, sure, strict=False):
-        name = f"`{part.audio_paths[0].name}` " if several else ""
-        place = f"{clock(part.start_seconds)} to {clock(part.end_seconds)}"
-        lines.append(f"- {name}{place}: **{text}** {certainty}")
-    return "\n".join(lines)
-
-
-def _evidence(answer: ModelAnswer) -> float | None:
-    """Return the evidence for the least evident species that an answer names."""
-    scores = [found.score for found in answer.detections if found.score is not None]
-    return min(scores) if scores else None
-
-
-def _certainty(answer: ModelAnswer) -> str:
-    evidence = ", ".join(
-        f"{found.common_name or found.scientific_name} {found.score:.2f}"
-        for found in answer.detections
-        if found.score is not None
-    )
-    return f"*confidence {answer.confidence:.2f}{f'; evidence: {evidence}' if evidence else ''}*"

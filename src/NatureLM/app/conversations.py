@@ -1,9 +1,4 @@
-"""A visitor's conversation, and that what belongs to a cleared one is never shown again.
-
-Gradio sends what handlers return over one stream for each visitor, in the order in which it gets it, but
-handlers run side by side: an answer that is on its way when Clear is pressed would come after it. So a
-conversation counts as over at once, and Clear waits until what is being sent has gone.
-"""
+"""A visitor's conversation: what was asked, what it is about, and what is being answered."""
 
 from __future__ import annotations
 
@@ -13,17 +8,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TypeVar
 
+from NatureLM.app.showing import Showing
 from NatureLM.app.spectrogram import Spectrogram
 from NatureLM.infer.interview import Interview
 
-Shown = TypeVar("Shown")
 About = tuple[tuple[Path, ...], float, float | None]
 """Recordings, and start and end in seconds of the part of each."""
-
-LONGEST_SENDING_SECONDS = 5.0
-"""Clear waits no longer for what is being sent; whoever it is for may have left."""
 
 _beginning = threading.Lock()
 
@@ -46,8 +37,8 @@ class Aside:
     said: str
 
 
-class Conversation:
-    """Questions and answers about some recordings.
+class Conversation(Showing):
+    """Questions and answers about some recordings, shown until it is cleared.
 
     Parameters
     ----------
@@ -61,20 +52,16 @@ class Conversation:
         What the interview is about.
     asides : list of Aside
         Questions that the interview does not know.
-    is_over : bool
-        Whether it was cleared.
     """
 
     def __init__(self, number: int = 0) -> None:
+        super().__init__()
         self.number = number
         self.interview: Interview | None = None
         self.about: About | None = None
         self.asides: list[Aside] = []
-        self.is_over = False
-        self._has_shown = False
         self._asked: set[str] = set()
         self._turn = threading.Lock()
-        self._sending = threading.Lock()
 
     def begin(self, interview: Interview, about: About) -> None:
         """Go on with an interview about other sound; what was said about earlier sound is no part of it."""
@@ -130,24 +117,6 @@ class Conversation:
                 yield True
         finally:
             self._asked -= asked
-
-    def shown(self, outputs: Shown, *, at_first: bool = False) -> Iterator[Shown]:
-        """Yield a handler's outputs, unless the conversation is over.
-
-        Gradio goes on with a generator when it has sent what it yielded; until then :meth:`end` waits. With
-        ``at_first`` they are yielded only if nothing of the conversation was: a question that is asked at
-        once may be faster than the page of the new conversation, which must not take its answer away.
-        """
-        with self._sending:
-            if not self.is_over and not (at_first and self._has_shown):
-                self._has_shown = True
-                yield outputs
-
-    def end(self) -> None:
-        """Have nothing shown from now on; return when what was being sent has gone."""
-        self.is_over = True
-        if self._sending.acquire(timeout=LONGEST_SENDING_SECONDS):
-            self._sending.release()
 
 
 @dataclass

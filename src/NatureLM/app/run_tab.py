@@ -16,6 +16,7 @@ from NatureLM.app.numbers import FLOOR, Slider, number_of
 from NatureLM.app.player import clock
 from NatureLM.app.results import WIDTHS, failures_html, table, write_files
 from NatureLM.app.runs import Run
+from NatureLM.app.showing import nothing_new
 from NatureLM.errors import ConfigError
 from NatureLM.infer.engine import Engine
 
@@ -27,6 +28,9 @@ LOOK_SECONDS = 0.5
 
 LOADING_SECONDS = 0.2
 """How often a run that waits for the model looks whether it is there."""
+
+OUTPUTS = 5
+"""State, progress, picture, table and files."""
 
 CANCELLED = '<div class="state" role="status"><b>Cancelled.</b> It had not begun.</div>'
 
@@ -144,7 +148,7 @@ class RunTab:
         while self._house.model.is_loading and not state.is_dropped and state.latest is mine:
             time.sleep(LOADING_SECONDS)
         if state.latest is not mine:
-            yield _nothing_new()
+            yield nothing_new(OUTPUTS)
             return
         if state.is_dropped:
             state.is_waiting = False
@@ -186,7 +190,7 @@ class RunTab:
             yield from self._settled(state, run)
         # Gradio says once more what a handler said last: to programs the results, but nothing over a new run.
         if run.is_over:
-            yield _nothing_new()
+            yield nothing_new(OUTPUTS)
 
     def _so_far(self, state: RunState, run: Run, grown: bool) -> tuple[Any, ...]:
         if not grown:
@@ -241,7 +245,7 @@ class RunTab:
                 yield from self._settled(state, run)
                 if not run.is_over:
                     return
-        yield _nothing_new()
+        yield nothing_new(OUTPUTS)
 
     def connect(
         self,
@@ -295,11 +299,6 @@ def _checked(
         raise ConfigError("There is no recording; choose one first.")
     window, step = number_of(length, "Window"), number_of(hop, "Hop")
     return Asked(paths, queries, window, step, number_of(floor, "Evidence floor", FLOOR))
-
-
-def _nothing_new() -> tuple[Any, ...]:
-    """Return outputs that leave the page as it is."""
-    return tuple(gr.skip() for _ in range(5))
 
 
 def _counted(run: Run) -> str:

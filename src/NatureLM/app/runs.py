@@ -6,14 +6,15 @@ import logging
 import shutil
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from NatureLM.app.files import display_names
 from NatureLM.app.model import AppModel
+from NatureLM.app.showing import Showing
 from NatureLM.audio import probe
 from NatureLM.errors import NatureLMError, RecordingError
 from NatureLM.infer.answers import Answer, Failure
@@ -24,14 +25,9 @@ from NatureLM.models.answering import Detection
 
 logger = logging.getLogger("NatureLM.app")
 
-Shown = TypeVar("Shown")
 
-LONGEST_SENDING_SECONDS = 5.0
-"""A run that is over waits no longer for what is being sent; whoever it is for may have left."""
-
-
-class Run:
-    """Answers questions about recordings in the background.
+class Run(Showing):
+    """Answers questions about recordings in the background, and is shown until another takes its place.
 
     Parameters
     ----------
@@ -65,13 +61,12 @@ class Run:
         The one that they are to be given with once the run has ended; see :meth:`answer_again`.
     answering_again : threading.Lock
         Held by whoever answers again, or makes files of the answers.
-    is_over : bool
-        Whether another run has taken its place: nothing of it is shown any more.
     """
 
     def __init__(
         self, model: AppModel, engine: Engine, paths: Sequence[Path], queries: Sequence[str], folder: Path
     ) -> None:
+        super().__init__()
         for query in queries:
             engine.check_query(query)
         self._model = model
@@ -93,12 +88,10 @@ class Run:
         self.answers = 0
         self.floor = self.wanted_floor = engine.settings.min_evidence
         self.answering_again = threading.Lock()
-        self.is_over = False
         self._began = time.monotonic()
         self._stop = threading.Event()
         self._ended = threading.Event()
         self._news = threading.Event()
-        self._sending = threading.Lock()
         self._thread = threading.Thread(target=self._answer, daemon=True, name="answers a run")
 
     def start(self) -> None:
@@ -115,8 +108,7 @@ class Run:
         """End it, and have nothing of it shown from now on; return when what was being sent has gone."""
         self.is_over = True
         self.cancel()
-        if self._sending.acquire(timeout=LONGEST_SENDING_SECONDS):
-            self._sending.release()
+        super().end()
 
     def discard(self) -> None:
         """End it, and remove what it wrote as soon as it has ended."""
@@ -129,15 +121,6 @@ class Run:
         self.is_over = True
         self.cancel()
         threading.Thread(target=remove, daemon=True, name="removes a run").start()
-
-    def shown(self, outputs: Callable[[], Shown]) -> Iterator[Shown]:
-        """Yield a handler's outputs, unless another run has taken this one's place.
-
-        Gradio goes on with a generator when it has sent what it yielded; until then :meth:`end` waits.
-        """
-        with self._sending:
-            if not self.is_over:
-                yield outputs()
 
     def look(self, seconds: float) -> bool:
         """Wait until it ends or is cancelled, at most this long; return whether it has ended."""
