@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import shutil
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +22,6 @@ from NatureLM.errors import ModelUnavailableError
 from NatureLM.infer.building import build_engine
 from NatureLM.infer.settings import Configuration
 from NatureLM.models import checkpoint_names as names
-from NatureLM.models.checkpoint import open_checkpoint
-from NatureLM.models.converting import write_own
 from NatureLM.models.loading import load_model
 from NatureLM.models.naturelm import NatureLM
 
@@ -173,19 +173,36 @@ def test_an_empty_folder_is_filled_also_where_the_user_stands(
 
 
 def test_an_empty_folder_stays_empty_where_writing_fails(
-    made: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    made: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     replace = os.replace
 
     def fail_last(source: Path, target: Path) -> None:
         if Path(target).name == "config.json":
-            raise OSError("the disk is gone")
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         replace(source, target)
 
-    checkpoint = open_checkpoint(made.folder)
     monkeypatch.setattr("os.replace", fail_last)
-    with pytest.raises(OSError, match="the disk is gone"):
-        write_own(checkpoint, tmp_path)
+    assert convert(made.folder, tmp_path) == 1
+    said = capsys.readouterr().err
+    assert f"{tmp_path} could not be written (No space left on device), and nothing of it was left" in said
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_disk_that_fills_is_said_and_nothing_is_left(
+    made: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    resource = pytest.importorskip("resource")
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    try:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, before[1]))  # as if no more than that fitted
+        status = convert(made.folder, tmp_path / "own")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+        signal.signal(signal.SIGXFSZ, handler)
+    assert status == 1
+    assert f"{tmp_path / 'own'} could not be written (File too large)" in capsys.readouterr().err
     assert list(tmp_path.iterdir()) == []
 
 

@@ -185,6 +185,11 @@ def _written_whole(target: Path, tensors: dict[str, StoredTensor]) -> Iterator[P
             _move_up(folder)
         else:
             os.replace(folder, target)
+    except OSError as error:
+        raise NatureLMError(
+            f"{target} could not be written ({error.strerror or error}), and nothing of it was left; "
+            "make room, or name a folder on another disk."
+        ) from error
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 

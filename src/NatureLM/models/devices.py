@@ -28,8 +28,16 @@ def choose_device(name: str = "auto") -> torch.device:
         device = torch.device(name)
     except RuntimeError as error:
         raise ConfigError(f"Unknown device {name!r}; use auto, cpu, cuda or mps.") from error
-    present = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
-    if not present.get(device.type, False):
+    present = {
+        "cpu": 1,
+        "cuda": torch.cuda.device_count() if torch.cuda.is_available() else 0,
+        "mps": int(torch.backends.mps.is_available()),
+    }.get(device.type, 0)
+    if present and (device.index or 0) >= present:
+        raise ConfigError(
+            f"The device {name!r} is not available: this machine has {present} of its kind, counted from 0."
+        )
+    if not present:
         raise ConfigError(f"The device {name!r} is not available on this machine; use auto or cpu.")
     return device
 
