@@ -74,8 +74,10 @@ def test_a_press_waits_for_what_the_old_run_is_sending(house: House) -> None:
 
 def test_cancel_says_so_at_once(house: House) -> None:
     tab, state = Batch(house), RunState()
-    outputs, run = begun(tab, state, LONG)
-    with house.model.turn:  # the batch that is with the model takes long
+    with house.model.turn:  # what is with the model takes long
+        outputs, run = begun(tab, state, LONG)
+        while not house.model.turn._waiting:  # the run itself
+            time.sleep(0.01)
         tab.cancel(state)
         _, text, *_ = next(outputs)
         assert not run.wait(0.0)

@@ -280,3 +280,28 @@ def test_training_learns_and_a_cut_run_ends_with_the_same_weights(tmp_path: Path
     assert whole.keys() == cut.keys()
     assert all(torch.equal(tensor, cut[name]) for name, tensor in whole.items())
     assert NatureLM.from_pretrained(tmp_path / "cut" / "model").config.name == "naturelm-lite"
+
+
+HELD_BY_GLIBC = """
+import sys, torch
+from NatureLM.training.trainer import give_back_memory
+
+def held():
+    return int(open("/proc/self/statm").read().split()[1]) * 4096
+
+buffers = [torch.ones(2**18) for _ in range(400)]  # 1 MB each
+del buffers[:-1]  # the last one keeps the heap from shrinking by itself
+before = held()
+give_back_memory()
+print(before - held())
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only glibc is asked to give memory back")
+def test_memory_that_glibc_holds_is_given_back() -> None:
+    kept = {"MALLOC_MMAP_THRESHOLD_": str(2**30), "MALLOC_TRIM_THRESHOLD_": str(2**32 - 1)}
+    done = subprocess.run(
+        [sys.executable, "-c", HELD_BY_GLIBC], env=os.environ | kept, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    assert int(done.stdout) > 300e6
