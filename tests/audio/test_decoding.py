@@ -192,10 +192,10 @@ def test_truncated_mp3_with_frame_count(make_recording):
 @pytest.mark.parametrize(
     ("name", "content", "reason"),
     [
-        ("text.wav", b"These are my notes", "is not audio that can be read .*b'These are my not'.*convert"),
+        ("text.wav", b"These are my notes", 'is not audio .*begins with "These are my not".*convert'),
         ("empty.wav", b"", r"is empty \(0 bytes\)"),
         ("headerless.raw", b"\0" * 5000, "is raw audio without a header"),
-        ("cut.caf", b"caff\0\1\0\0desc", "is not audio that can be read"),
+        ("cut.caf", b"caff\0\1\0\0desc", "begins with the bytes 63 61 66 66 00 01 00 00 64 65 73 63"),
         ("noise.flac", b"fLaC" + b"\xff" * 400, "is not audio that can be read"),
     ],
 )

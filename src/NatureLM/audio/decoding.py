@@ -190,7 +190,7 @@ def _open(path: Path, corrected: _CorrectedFile | None = None) -> soundfile.Soun
             corrected.close()
         raise RecordingError(
             f"{display_path(path)} is not audio that can be read ({_reason(error)}; it begins with "
-            f"{_beginning(path)!r}); convert it to WAV or FLAC, or leave it out."
+            f"{_beginning(path)}); convert it to WAV or FLAC, or leave it out."
         ) from None
     except TypeError:  # soundfile wants the rate and channels of names in .raw
         raise RecordingError(
@@ -199,12 +199,15 @@ def _open(path: Path, corrected: _CorrectedFile | None = None) -> soundfile.Soun
         ) from None
 
 
-def _beginning(path: Path) -> bytes:
+def _beginning(path: Path) -> str:
+    """Return what a file begins with, as text where it is text."""
     try:
         with open(path, "rb") as stream:
-            return stream.read(16)
+            head = stream.read(16)
     except OSError:
-        return b""
+        head = b""
+    text = head.decode("latin-1")
+    return f'"{text}"' if text.isascii() and text.isprintable() else f"the bytes {head.hex(' ')}"
 
 
 def _reason(error: soundfile.LibsndfileError) -> str:
