@@ -243,6 +243,7 @@ class Chat:
         """Forget the conversation, the next has this number; outputs are those of :meth:`ask`."""
         if state.begin_anew(int(number)) and (conversation := state.conversation) is not None:
             _, _, players, _ = self.show(state, files, name)
+            # A question asked at once may be faster than this page, which must not take its answer away.
             emptied: tuple[Any, ...] = (state, [], players, gr.DataFrame(value=None))
             yield from conversation.shown(lambda: emptied, at_first=True)
         yield nothing_new(OUTPUTS)
