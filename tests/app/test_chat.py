@@ -257,6 +257,26 @@ def test_stop_keeps_what_was_said_and_holds_for_what_comes_later(chat: Chat) -> 
     assert state.conversation.queries == [SPECIES, "How many species are in the audio?"]
 
 
+def test_an_answer_stays_when_asking_it_again_is_stopped_or_fails(chat: Chat) -> None:
+    state, files = ChatState(), [str(ASSETS / "great_tit.ogg")]
+    before = messages_of(ask(chat, state, ["great_tit.ogg"], SPECIES))
+    again = chat.retry(state, 0, files, None, "", 0.0, None, 0.25, 1)
+    next(again)
+    next(again)
+    chat.stop(state, 1)
+    *told, _ = again
+    assert messages_of(told) == before
+    *told, _ = chat.retry(state, 0, files, None, "", "soon", None, 0.25, 2)
+    *kept, query, said = messages_of(told)
+    assert (kept, query) == (before, SPECIES)
+    assert said.startswith("⚠ Part from")
+    # A part that was never heard has no answer to bring back.
+    state = ChatState()
+    list(chat.ask(state, 0, files, None, SPECIES, "soon", None, 0.25, 3))
+    *told, _ = chat.retry(state, 0, files, None, "", "soon", None, 0.25, 4)
+    assert [len(messages_of(told)), messages_of(told)[0]] == [2, SPECIES]
+
+
 def test_a_stopped_question_is_no_double_click(chat: Chat) -> None:
     state, files = ChatState(), [str(ASSETS / "great_tit.ogg")]
     first = chat.ask(state, 0, files, None, SPECIES, 0.0, None, 0.25, 1)

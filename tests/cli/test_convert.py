@@ -233,6 +233,24 @@ def test_a_full_disk_is_said_before_anything_is_written(
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_source_that_cannot_be_read_to_its_end_is_named(
+    made: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = shutil.copytree(made.folder, tmp_path / "source")
+    usage = shutil.disk_usage
+
+    def cut(path: Path) -> Any:  # opened already, and not written yet
+        os.truncate(source / "model.safetensors", (source / "model.safetensors").stat().st_size // 2)
+        return usage(path)
+
+    monkeypatch.setattr("shutil.disk_usage", cut)
+    assert convert(source, tmp_path / "own") == 1
+    said = capsys.readouterr().err
+    assert f"The file {source / 'model.safetensors'} cannot be read: " in said
+    assert "Traceback" not in said
+    assert [file.name for file in tmp_path.iterdir()] == ["source"]
+
+
 def test_names_go_both_ways() -> None:
     assert names.upstream_names("adapter.qformer.encoder.layer.1.crossattention.attention.key.bias", 2) == (
         "audio_Qformer.bert.encoder.layer.1.crossattention.self.key.bias",

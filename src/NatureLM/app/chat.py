@@ -142,10 +142,11 @@ class Chat:
 
             with conversation.answering(query) as is_new:
                 if is_new:
-                    if again:
-                        conversation.forget_last()
+                    bring_back = conversation.forget_last() if again else lambda: False
                     part = (start, end, floor)
-                    yield from self._answered(state, conversation, paths, wrong, part, query, is_stopped)
+                    yield from self._answered(
+                        state, conversation, paths, wrong, part, query, is_stopped, bring_back
+                    )
             if is_new and not conversation.is_over:
                 finished = self._finished(state, conversation, paths, name)
                 yield from conversation.shown(lambda: finished)
@@ -160,8 +161,12 @@ class Chat:
         part: tuple[Any, Any, Any],
         query: str,
         is_stopped: Callable[[], bool],
+        bring_back: Callable[[], bool],
     ) -> Generator[tuple[Any, ...], None, None]:
-        """Ask; yield the outputs while the answer is written, and keep it, or why there is none."""
+        """Ask; yield the outputs while the answer is written, and keep it, or why there is none.
+
+        An answer that this one would have taken the place of is brought back if there is none.
+        """
         said = ""
         try:
             start, end, floor = _numbers(*part)
@@ -193,8 +198,10 @@ class Chat:
                     said = in_parts(interview.parts, texts)
                     yield from so_far(said or "…")
         except Stopped:
-            conversation.set_aside(query, f"{said}\n\n{STOPPED}".strip())
+            if not bring_back():
+                conversation.set_aside(query, f"{said}\n\n{STOPPED}".strip())
         except NatureLMError as error:
+            bring_back()
             conversation.set_aside(query, self._warning(str(error)))
 
     def _listen(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -85,12 +85,30 @@ class Conversation(Showing):
     def _last_is_aside(self) -> bool:
         return bool(self.asides) and self.asides[-1].after >= len(self.queries)
 
-    def forget_last(self) -> None:
-        """Forget what was asked last, answered or not."""
+    def forget_last(self) -> Callable[[], bool]:
+        """Forget what was asked last, answered or not.
+
+        Returns
+        -------
+        callable
+            Brings an answered question back, unless the interview is another by then; returns whether it did.
+        """
+        interview = self.interview
         if self._last_is_aside:
             del self.asides[-1]
-        elif self.interview is not None:
-            self.interview.forget_last()
+        elif interview is not None and interview.queries:
+            turns = [part.turns[-1] for part in interview.parts]
+            interview.forget_last()
+
+            def bring_back() -> bool:
+                if self.interview is not interview:
+                    return False
+                for part, turn in zip(interview.parts, turns, strict=True):
+                    part.turns.append(turn)
+                return True
+
+            return bring_back
+        return lambda: False
 
     def set_aside(self, query: str, said: str) -> None:
         """Keep a question that is not answered to its end."""

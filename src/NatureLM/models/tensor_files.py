@@ -115,12 +115,27 @@ def open_safetensors(file: Path) -> dict[str, StoredTensor]:
                 raise CheckpointError(
                     f"The file {file} holds {name} as {part.get_dtype()}, which is not read."
                 )
-            read = partial(handle.get_tensor, name)
+            read = partial(_read_tensor, handle, file, name)
             tensors[name] = StoredTensor(tuple(part.get_shape()), dtype, read, (str(file), name))
     except (OSError, SafetensorError, ValueError) as error:
         refuse_stand_in(file)
         raise CheckpointError(f"The file {file} cannot be read: {one_line(error)}.") from error
     return tensors
+
+
+def _read_tensor(handle: Any, file: Path, name: str) -> torch.Tensor:
+    """Return a tensor of an open file, which may have been damaged, or its disk lost, since it was opened.
+
+    Raises
+    ------
+    CheckpointError
+        If it cannot be read.
+    """
+    try:
+        tensor: torch.Tensor = handle.get_tensor(name)
+    except (OSError, SafetensorError) as error:
+        raise CheckpointError(f"The file {file} cannot be read: {one_line(error)}.") from error
+    return tensor
 
 
 def open_weights(folder: Path) -> dict[str, StoredTensor]:
