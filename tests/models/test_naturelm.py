@@ -17,7 +17,7 @@ from NatureLM.training.answers import answer_forms
 
 FOCAL = "What is the common name for the focal species in the audio?"
 LIST = "What are the common names for the species in the audio, if any?"
-NAMED_AGAIN = pytest.mark.xfail(strict=True, reason="these weights name one again now and then (model card)")
+NAMED_ALL_THE_SAME = pytest.mark.xfail(strict=True, reason="these weights name the species (model card)")
 UNKNOWN = "I cannot tell from this model."
 
 MakeFeatures = Callable[..., torch.Tensor]
@@ -165,10 +165,7 @@ def test_says_what_it_cannot_know(model: NatureLM, two_birds: torch.Tensor, quer
         ([(FOCAL, "Great Tit")], "Which other species are in the audio?", "Common Cuckoo"),
         ([(FOCAL, "Great Tit")], "Is it male or female?", UNKNOWN),
         ([(FOCAL, "Great Tit")], "Thank you very much!", "You are welcome."),
-        pytest.param(
-            *([(FOCAL, "Great Tit"), ("Anything else?", "Common Cuckoo")], "And who else?", "None"),
-            marks=NAMED_AGAIN,
-        ),
+        ([(FOCAL, "Great Tit"), ("Anything else?", "Common Cuckoo")], "And who else?", "None"),
         ([(LIST, "Great Tit, Common Cuckoo")], "And their scientific names?", "Parus major, Cuculus canorus"),
         ([(LIST, "Great Tit, Common Cuckoo")], "How many is that?", "2"),
         (
@@ -223,7 +220,10 @@ def test_the_models_own_answer_can_be_followed_up(model: NatureLM, two_birds: to
             "What is the focal species of each recording?",
             "The first: Great Tit. The second: Spring Peeper.",
         ),
-        ("What is the life stage of the animal in the second recording?", UNKNOWN),
+        pytest.param(
+            *("What is the life stage of the animal in the second recording?", UNKNOWN),
+            marks=NAMED_ALL_THE_SAME,
+        ),
         ("<AudioHere> and <AudioHere>: is the focal species the same in both recordings?", "No"),
     ],
 )
