@@ -119,7 +119,7 @@ def open_safetensors(file: Path) -> dict[str, StoredTensor]:
             tensors[name] = StoredTensor(tuple(part.get_shape()), dtype, read, (str(file), name))
     except (OSError, SafetensorError, ValueError) as error:
         refuse_stand_in(file)
-        raise CheckpointError(f"The file {file} cannot be read: {one_line(error)}.") from error
+        raise _unreadable(file, error) from error
     return tensors
 
 
@@ -134,7 +134,7 @@ def _read_tensor(handle: Any, file: Path, name: str) -> torch.Tensor:
     try:
         tensor: torch.Tensor = handle.get_tensor(name)
     except (OSError, SafetensorError) as error:
-        raise CheckpointError(f"The file {file} cannot be read: {one_line(error)}.") from error
+        raise _unreadable(file, error) from error
     return tensor
 
 
@@ -156,7 +156,7 @@ def open_weights(folder: Path) -> dict[str, StoredTensor]:
         names = sorted(set(places.values()))
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         refuse_stand_in(index)
-        raise CheckpointError(f"The file {index} cannot be read: {one_line(error)}.") from error
+        raise _unreadable(index, error) from error
     strangers = [name for name in names if Path(name).name != name]
     if strangers:
         raise CheckpointError(f"The file {index} points out of its folder: {', '.join(strangers)}.")
@@ -191,7 +191,7 @@ def open_pickle(file: Path) -> dict[str, Any]:
                 raise
             content = torch.load(file, map_location="cpu", weights_only=True)
     except OSError as error:
-        raise CheckpointError(f"The file {file} cannot be read: {one_line(error)}.") from error
+        raise _unreadable(file, error) from error
     except Exception as error:  # torch's reader raises what the damage happens to bring about
         refuse_stand_in(file)
         if not _looks_saved(file):
@@ -203,7 +203,7 @@ def open_pickle(file: Path) -> dict[str, Any]:
                 f"The file {file} holds Python objects beside tensors (or is damaged), and such files can "
                 'run code when read; save it again with torch.save({"model": model.state_dict()}, ...).'
             ) from error
-        raise CheckpointError(f"The file {file} cannot be read: {one_line(error)}.") from error
+        raise _unreadable(file, error) from error
     if not isinstance(content, dict):
         raise CheckpointError(f"The file {file} holds a {type(content).__name__}, not a checkpoint.")
     return content
@@ -280,6 +280,11 @@ def write_sharded(folder: Path, tensors: Mapping[str, StoredTensor], shard_bytes
     text = json.dumps({"metadata": total, "weight_map": dict(sorted(places.items()))}, indent=2)
     (folder / INDEX).write_text(text + "\n", encoding="utf-8")
     return files
+
+
+def _unreadable(file: Path, error: BaseException) -> CheckpointError:
+    """Return the sentence about a file that cannot be read."""
+    return CheckpointError(f"The file {file} cannot be read: {one_line(error)}.")
 
 
 def _looks_saved(file: Path) -> bool:
