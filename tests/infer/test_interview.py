@@ -84,6 +84,20 @@ def test_a_question_that_is_stopped_is_forgotten(pipeline: Pipeline) -> None:
     assert interview.forget_last() is None
 
 
+def test_what_is_forgotten_comes_back_until_another_question_is_answered(pipeline: Pipeline) -> None:
+    interview = pipeline.interview([ASSETS / "great_tit.ogg"])
+    assert interview.bring_back() is None
+    whole(interview.ask("What species is this?"))
+    interview.forget_last()
+    assert interview.bring_back() == "What species is this?"
+    assert [answer.text for _, answer in interview.parts[0].turns] == ["Great Tit"]
+    assert interview.bring_back() is None
+    interview.forget_last()
+    whole(interview.ask("What is its scientific name?"))
+    assert interview.bring_back() is None
+    assert interview.queries == ["What is its scientific name?"]
+
+
 def test_what_cannot_be_heard_is_said(pipeline: Pipeline, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="There is no recording"):
         pipeline.interview([])

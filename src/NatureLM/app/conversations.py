@@ -97,17 +97,8 @@ class Conversation(Showing):
         if self._last_is_aside:
             del self.asides[-1]
         elif interview is not None and interview.queries:
-            turns = [part.turns[-1] for part in interview.parts]
             interview.forget_last()
-
-            def bring_back() -> bool:
-                if self.interview is not interview:
-                    return False
-                for part, turn in zip(interview.parts, turns, strict=True):
-                    part.turns.append(turn)
-                return True
-
-            return bring_back
+            return lambda: self.interview is interview and interview.bring_back() is not None
         return lambda: False
 
     def set_aside(self, query: str, said: str) -> None:

@@ -97,6 +97,7 @@ class Interview:
         self.parts = parts
         self.warnings = list(warnings)
         self._most = engine.batch_size
+        self._forgotten: list[tuple[Turn, ModelAnswer]] = []
 
     @property
     def queries(self) -> list[str]:
@@ -143,14 +144,22 @@ class Interview:
                 stream.close()
         for part, answer in zip(self.parts, answers, strict=True):
             part.turns.append((Turn(query, answer.text), answer))
+        self._forgotten = []
         return answers
 
     def forget_last(self) -> str | None:
         """Forget the last question and its answers; return the question, if there was one."""
-        queries = self.queries
-        for part in self.parts:
-            del part.turns[-1:]
-        return queries[-1] if queries else None
+        if not self.queries:
+            return None
+        self._forgotten = [part.turns.pop() for part in self.parts]
+        return self._forgotten[0][0].query
+
+    def bring_back(self) -> str | None:
+        """Bring back the question that was forgotten last, unless another was answered since; return it."""
+        forgotten, self._forgotten = self._forgotten, []
+        for part, turn in zip(self.parts, forgotten, strict=False):
+            part.turns.append(turn)
+        return forgotten[0][0].query if forgotten else None
 
     def answer_again(
         self, min_evidence: float, turn: AbstractContextManager[Any] | None = None
