@@ -7,8 +7,8 @@ import re
 import numpy as np
 import pytest
 
-from NatureLM.training.phrasing import SAME_MEANINGS, rephrase, slip
-from NatureLM.training.wordings import draw, load_wordings
+from NatureLM.training.phrasing import SAME_MEANINGS, SHORTER, in_context, rephrase, slip
+from NatureLM.training.wordings import draw, load_remarks, load_wordings
 
 PLACEHOLDER = re.compile(r"\{\w+\}")
 
@@ -29,10 +29,19 @@ def rephrased(wording: str, times: int = 400, outside: bool = False) -> set[str]
         ("which species are in both recordings?", "which species are in both clips?"),
         ("list the species of the {which} file", "list the species of the {which} recording"),
         ("which species do you hear besides {name}?", "which species can you hear apart from {name}?"),
+        ("give me the genus", "state me the genus"),
+        ("give the genus of it", "report the genus of it"),
+        ("i want to know the family", "i'd like to know the family"),
+        ("could you tell me who sings", "do you know who sings"),
+        ("name the faintest voice", "name the quietest voice"),
+        ("describe the audio", "summarise the audio"),
+        ("list all animals", "enumerate all animals"),
+        ("what is the order of it?", "what's the order of it?"),
+        ("which species are there?", "which spp are there?"),
     ],
 )
 def test_one_phrase_stands_for_another(wording: str, other: str) -> None:
-    assert {wording, other} <= rephrased(wording, times=3000)
+    assert {wording, other} <= rephrased(wording, times=12_000)
 
 
 @pytest.mark.parametrize(
@@ -42,6 +51,8 @@ def test_one_phrase_stands_for_another(wording: str, other: str) -> None:
         "which is the second loudest?",
         "the two loudest species",
         "is it recalling an owl?",
+        "on the list of species is {name}",
+        "has it anything to state?",
     ],
 )
 def test_what_only_looks_like_a_phrase_stays(wording: str) -> None:
@@ -69,6 +80,24 @@ def test_phrases_of_a_group_are_found_in_their_place() -> None:
     for place, phrases in SAME_MEANINGS:
         assert place.count("%s") == 1
         assert len(set(phrases)) == len(phrases) > 1
+
+
+def test_what_is_typed_shorter_is_written_in_full_first() -> None:
+    for full, short in SHORTER:
+        assert all(len(text) < len(full) for text in short) and full not in short
+
+
+def test_a_remark_stands_before_or_after_the_whole_question() -> None:
+    rng = np.random.default_rng(4)
+    remarks = load_remarks()
+    before = {f"{remark} what is it?" for remark in remarks["before"]}
+    after = {f"what is it? {remark}" for remark in remarks["after"]}
+    texts = {in_context("what is it?", rng) for _ in range(400)}
+    assert texts <= before | after
+    assert texts & before and texts & after
+    # Options end the question; nothing may look like one more of them.
+    assert all(in_context("which of: {options}", rng).endswith("{options}") for _ in range(100))
+    assert {in_context("owls", rng) for _ in range(400)} & {f"owls. {remark}" for remark in remarks["after"]}
 
 
 def test_a_slip_changes_one_letter_of_a_long_word_only() -> None:

@@ -17,6 +17,7 @@ from NatureLM.training.wordings import (
     draw,
     expand,
     expansions,
+    load_remarks,
     load_things,
     load_wordings,
     trained_forms,
@@ -232,3 +233,16 @@ def test_things_are_split_without_overlap() -> None:
         assert len(names) == len(set(names)) >= 100
         assert held_out[what]
         assert not {name.lower() for name in names} & {name.lower() for name in held_out[what]}
+
+
+def test_remarks_ask_nothing_and_name_nothing() -> None:
+    finder = ConceptFinder(SpeciesTable.load())
+    remarks = load_remarks()
+    assert len(remarks["before"]) >= 200 and len(remarks["after"]) >= 100
+    for place, texts in remarks.items():
+        assert len(set(texts)) == len(texts)
+        for text in texts:
+            assert text.isascii() and text == " ".join(text.lower().split()) and "?" not in text, text
+            assert not set(text) & set("[]{}|"), text
+            assert not finder.find(text), text
+            assert place == "after" or text.endswith((".", "!", ":", ",")), text

@@ -11,6 +11,8 @@ from functools import partial
 
 import numpy as np
 
+from NatureLM.training.wordings import load_remarks
+
 RECORDING_NOUNS = (
     "audio", "recording", "clip", "soundscape", "sound file", "audio file", "audio clip", "track",
     "window", "segment", "sample", "sound", "tape", "file", "audio recording", "snippet",
@@ -31,15 +33,46 @@ SAME_MEANINGS = (
         (
             "do you hear", "can you hear", "do you detect", "can you make out", "do you notice",
             "can you detect", "do you recognise", "do you pick up", "can you pick out", "do you perceive",
-            "are you hearing",
+            "are you hearing", "do you make out", "can you identify", "can you discern", "can you find",
         ),
     ),
-    (r"\b%s(?= the\b)", ("identify", "determine", "work out", "figure out", "establish", "find out")),
-    (r"\b%s\b", ("apart from", "other than", "besides", "aside from", "except for", "in addition to")),
+    (
+        r"\b%s(?= the\b)",
+        (
+            "identify", "determine", "work out", "figure out", "establish", "find out", "ascertain",
+            "pin down", "make out",
+        ),
+    ),
+    (
+        r"\b%s\b",
+        (
+            "apart from", "other than", "besides", "aside from", "except for", "in addition to",
+            "on top of", "not counting", "leaving aside", "excluding",
+        ),
+    ),
     (r"\b%s\b", ("tell me", "let me know")),
     (
-        r"(?<=\bthe )%s(?= (?:species|animal|one|caller|voice|singer|bird)\b)",
-        ("loudest", "main", "dominant", "most prominent", "focal", "strongest", "principal", "primary"),
+        r"\b(?:%s)(?= (?:me )?(?:the|all|every|its|their|both)\b)",
+        ("give", "provide", "supply", "report", "return", "state", "output", "write down", "note down"),
+    ),
+    (
+        r"\b%s(?= (?:the|what|which)\b)",
+        (
+            "i want to know", "i would like to know", "i'd like to know", "i need to know",
+            "i am trying to find out", "i wish to know",
+        ),
+    ),
+    (r"\b%s\b", ("can you tell me", "could you tell me", "would you tell me", "do you know", "can you say")),
+    (
+        r"(?<=\bthe )%s(?= (?:species|animal|one|caller|voice|singer|bird|creature)\b)",
+        (
+            "loudest", "main", "dominant", "most prominent", "focal", "strongest", "principal", "primary",
+            "most audible", "predominant", "most conspicuous", "leading", "chief", "foremost",
+        ),
+    ),
+    (
+        r"(?<=\bthe )%s(?= (?:species|animal|one|caller|voice|singer|bird|creature|sound)\b)",
+        ("faintest", "quietest", "weakest", "softest", "least audible", "least loud", "feeblest"),
     ),
     (r"\b%s(?= (?:different |distinct )?(?:species|kinds|types)\b)", ("how many", "what number of")),
     (
@@ -51,8 +84,32 @@ SAME_MEANINGS = (
         r"(?:(?<=\bfirst )|(?<=\bsecond )|(?<=\bother )|(?<=which} ))%s\b",
         ("recording", "clip", "file", "track", "excerpt", "snippet", "sample", "tape", "sound file"),
     ),
+    (r"\b%s(?= the\b)", ("describe", "summarise", "summarize", "characterise", "outline", "sum up")),
+    (r"^%s(?= (?:all|every|the|each)\b)", ("list", "enumerate", "name", "itemise", "reel off", "jot down")),
 )  # fmt: skip
 """Phrases that mean the same, and where one may stand for another (not in what the model cannot know)."""
+
+SHORTER = (
+    ("what is", ("what's", "whats")),
+    ("who is", ("who's", "whos")),
+    ("it is", ("it's", "its")),
+    ("i am", ("i'm", "im")),
+    ("i would", ("i'd",)),
+    ("do not", ("don't", "dont")),
+    ("does not", ("doesn't", "doesnt")),
+    ("is not", ("isn't", "isnt")),
+    ("please", ("pls", "plz")),
+    ("you", ("u", "ya")),
+    ("and", ("&", "n", "+")),
+    ("with", ("w/",)),
+    ("without", ("w/o",)),
+    ("species", ("sp", "spp", "sp.", "spp.")),
+    ("recording", ("rec", "rec.")),
+    ("scientific", ("sci", "sci.", "scientif")),
+    ("identify", ("id", "ident")),
+    ("number of", ("no. of", "nr of", "# of")),
+)
+"""What people shorten when they type, and how."""
 
 LEAD_INS = (
     "please ", "hi, ", "hello, ", "hey, ", "ok, ", "so, ", "well, ", "now, ", "question: ",
@@ -78,8 +135,12 @@ _SAME_MEANINGS = tuple(
     (re.compile(place % f"(?:{'|'.join(phrases)})"), phrases) for place, phrases in SAME_MEANINGS
 )
 
+_SHORTER = tuple((re.compile(rf"\b{long}\b"), short) for long, short in SHORTER)
+
 SAME_MEANING = 0.3
-LEAD_IN = 0.15
+SHORTENED = 0.04
+CONTEXT = 0.12
+LEAD_IN = 0.12
 CLOSING = 0.2
 DROPPED_WORD = 0.08
 SLIP = 0.08
@@ -105,6 +166,9 @@ def rephrase(wording: str, rng: np.random.Generator, outside: bool = False) -> s
         for pattern, phrases in _SAME_MEANINGS:
             if rng.random() < SAME_MEANING:
                 wording = pattern.sub(partial(_another, phrases, rng), wording)
+    for pattern, short in _SHORTER:
+        if rng.random() < SHORTENED:
+            wording = pattern.sub(partial(_another, short, rng), wording)
     words = wording.split(" ")
     if rng.random() < DROPPED_WORD and len(words) > 3:
         small = [place for place, word in enumerate(words) if word in SMALL_WORDS]
@@ -118,12 +182,25 @@ def rephrase(wording: str, rng: np.random.Generator, outside: bool = False) -> s
         wording = wording.rstrip("?.! ")
     if rng.random() < LEAD_IN:
         wording = str(rng.choice(LEAD_INS)) + wording
+    if rng.random() < CONTEXT:
+        wording = in_context(wording, rng)
     # A list of options at the end stays the end.
     if not wording.endswith("}") and rng.random() < CLOSING:
         wording += str(rng.choice(CLOSINGS))
     elif wording.endswith("}") and rng.random() < CLOSING:
         wording += str(rng.choice([".", "?", " answer:", "\nanswer:"]))
     return wording
+
+
+def in_context(wording: str, rng: np.random.Generator) -> str:
+    """Return a wording with a remark before or after it that does not change what it asks for."""
+    # A list of options at the end stays the end.
+    before = rng.random() < 0.65 or wording.endswith("}")
+    remarks = load_remarks()["before" if before else "after"]
+    remark = remarks[int(rng.integers(len(remarks)))]
+    if before:
+        return f"{remark} {wording}"
+    return f"{wording}{'' if wording.endswith(('.', '?', '!')) else '.'} {remark}"
 
 
 def _another(phrases: Sequence[str], rng: np.random.Generator, found: re.Match[str]) -> str:

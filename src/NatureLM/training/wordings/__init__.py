@@ -5,8 +5,10 @@ What the placeholders stand for is said in :mod:`NatureLM.training.tasks`. Patte
 project, by several hands, so that their English differs.
 
 - One pattern in twelve of each task is held out, by a checksum of its text: it is never trained on.
-- ``free.yml`` holds wordings by another hand than all others, more freely worded; none is trained on.
+- ``free*.yml`` hold wordings by other hands than all others, more freely worded; none is trained on.
 - ``published.yml`` holds the prompts in use with the published model; all are trained on.
+- ``trained_*.yml`` hold patterns that came last; all are trained on, so that the held-out ones stay the same.
+- ``remarks.yml`` holds what people say around a question that changes nothing of it.
 - ``things.yml`` holds names of animals and sounds that are no classes of the encoder.
 """
 
@@ -27,9 +29,8 @@ Split = Literal["train", "held_out", "free"]
 HELD_OUT_ONE_IN = 12
 FEWEST_HELD_OUT = 4
 
-ALWAYS_TRAINED = "published.yml"
-NEVER_TRAINED = "free.yml"
 THINGS = "things.yml"
+REMARKS = "remarks.yml"
 
 _CHOICES = re.compile(r"\[([^\[\]]*)\]")
 
@@ -39,20 +40,35 @@ def load_wordings() -> dict[str, dict[Split, list[str]]]:
     """Return the patterns of each task in lower case: ``{task: {"train": [...], ...}}``."""
     found: dict[str, dict[str, list[str]]] = {}
     for file in sorted(resources.files(__name__).iterdir(), key=lambda file: file.name):
-        if file.name.endswith(".yml") and file.name != THINGS:
-            use = file.name if file.name in (ALWAYS_TRAINED, NEVER_TRAINED) else "others"
+        if file.name.endswith(".yml") and file.name not in (THINGS, REMARKS):
+            use = _use(file.name)
             for task, patterns in yaml.safe_load(file.read_text(encoding="utf-8")).items():
                 texts = found.setdefault(task, {}).setdefault(use, [])
                 texts += [pattern.strip().lower() for pattern in patterns]
     wordings: dict[str, dict[Split, list[str]]] = {}
     for task, uses in found.items():
-        always = list(dict.fromkeys(uses.get(ALWAYS_TRAINED, [])))
+        always = list(dict.fromkeys(uses.get("always", [])))
         others = [text for text in dict.fromkeys(uses.get("others", [])) if text not in always]
         count = max(FEWEST_HELD_OUT, len(others) // HELD_OUT_ONE_IN)
         held_out = sorted(others, key=lambda text: (checksum(text), text))[:count]
         train = [*always, *(text for text in others if text not in held_out)]
-        wordings[task] = {"train": train, "held_out": held_out, "free": uses.get(NEVER_TRAINED, [])}
+        wordings[task] = {"train": train, "held_out": held_out, "free": uses.get("free", [])}
     return wordings
+
+
+def _use(file_name: str) -> Literal["always", "free", "others"]:
+    """Return what the patterns of a file are for: training alone, measuring alone, or both."""
+    if file_name.startswith("free"):
+        return "free"
+    return "always" if file_name.startswith(("published", "trained_")) else "others"
+
+
+@cache
+def load_remarks() -> dict[Literal["before", "after"], list[str]]:
+    """Return remarks that people make before and after a question, in lower case."""
+    text = resources.files(__name__).joinpath(REMARKS).read_text(encoding="utf-8")
+    remarks: dict[Literal["before", "after"], list[str]] = yaml.safe_load(text)
+    return remarks
 
 
 def checksum(text: str) -> int:
