@@ -29,6 +29,7 @@ from NatureLM.training.tasks import (
     fill_name,
     with_article,
 )
+from NatureLM.training.wordings import load_wordings
 
 Window = Callable[[dict[str, float]], Logits]
 
@@ -283,14 +284,22 @@ def test_held_out_and_free_questions_are_asked_too(
     held_out = TaskMaker(adapter, table, split="held_out", noise=False)
     assert held_out.tasks == list(TASK_SHARES)
     free = TaskMaker(adapter, table, split="free", noise=False)
-    assert {"focal_common", "is_species", "is_group", "is_unknown"} <= set(free.tasks)
-    assert "top_species" not in free.tasks
+    assert free.tasks == list(TASK_SHARES)
     for maker in (held_out, free):
         for task in maker.tasks:
             query = maker.example(window(SCENE), rng, task).texts[0]
             assert "{" not in query, query
+
+
+def test_a_task_without_wordings_for_a_use_is_not_drawn(
+    adapter: SpeciesTokensAdapter, table: SpeciesTable, window: Window, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fewer = {**load_wordings(), "top_species": {**load_wordings()["top_species"], "free": []}}
+    monkeypatch.setattr("NatureLM.training.tasks.load_wordings", lambda: fewer)
+    free = TaskMaker(adapter, table, split="free", noise=False)
+    assert free.tasks == [task for task in TASK_SHARES if task != "top_species"]
     with pytest.raises(ValueError, match="high <= 0"):
-        free.example(window(SCENE), rng, "top_species")
+        free.example(window(SCENE), np.random.default_rng(14), "top_species")
 
 
 def test_an_unknown_task_is_refused(tasks: TaskMaker, window: Window) -> None:
