@@ -24,7 +24,7 @@ from NatureLM.app.showing import nothing_new
 from NatureLM.app.spectrogram import spectrogram
 from NatureLM.audio import recording_suffixes
 from NatureLM.errors import ConfigError, NatureLMError, RecordingError
-from NatureLM.infer.interview import Listening, Stretch, listen
+from NatureLM.infer.listening import Listening, Stretch, listen
 
 NOTHING_CHOSEN = '<div class="player" style="opacity:.8">Drop a recording, or take an example.</div>'
 

@@ -18,8 +18,9 @@ from NatureLM.infer.building import build_engine
 from NatureLM.infer.candidate_lists import Names, candidate_options
 from NatureLM.infer.conversation import Conversation, begin_conversation
 from NatureLM.infer.engine import Engine, Recording
-from NatureLM.infer.interview import Interview, Stretch, begin_interview
+from NatureLM.infer.interview import Interview
 from NatureLM.infer.journaled import LoggingObserver, Observer
+from NatureLM.infer.listening import Stretch, begin_interview
 from NatureLM.infer.run import RunRequest, Summary, run_inference
 from NatureLM.infer.settings import Configuration, read_configuration, requested
 from NatureLM.infer.streaming import answers_of, recordings_error, stream_answers
