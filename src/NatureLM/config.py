@@ -78,7 +78,7 @@ class GenerationConfig(Section):
     repetition_penalty: float | None = Field(default=None, gt=0.0)
     temperature: float | None = Field(default=None, ge=0.0)
     top_p: float | None = Field(default=None, gt=0.0, le=1.0)
-    seed: int | None = Field(default=None, ge=0)
+    seed: int | None = Field(default=None, ge=0, lt=2**43)
     merging_alpha: float | None = Field(default=None, ge=0.0, le=1.0)
 
 

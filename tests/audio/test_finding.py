@@ -39,6 +39,7 @@ def test_folders_are_searched_in_sorted_order(tmp_path):
 
 def test_hidden_files_and_folders_are_skipped_unless_named(tmp_path):
     touch(tmp_path, "x.wav", "._x.wav", ".Trashes/y.wav")
+    touch(tmp_path, "$RECYCLE.BIN/S-1-5-21/$IABC.WAV", "System Volume Information/z.wav")
     assert names(find_recordings([tmp_path]), tmp_path) == ["x.wav"]
     assert names(find_recordings([tmp_path / "._x.wav"]), tmp_path) == ["._x.wav"]
     assert names(find_recordings([tmp_path / ".Trashes"]), tmp_path) == [".Trashes/y.wav"]

@@ -74,6 +74,13 @@ def test_recordings_by_the_end_of_their_paths(file: str, count: int) -> None:
         assert matched.examples == {NO_RECORDING: "reviewed.csv, line 2"}
 
 
+def test_a_path_that_leads_upwards_is_found_by_its_end() -> None:
+    detection = scored("../card1/june/b.wav", 0, 0.5)
+    found = match([review("/home/me/card1/june/b.wav", 0, 10, "Great Tit")], scores(detection))
+    assert found.detections == [detection]
+    assert not match([review("/home/me/card2/june/b.wav", 0, 10, "Great Tit")], scores(detection)).detections
+
+
 def test_a_name_without_its_ending() -> None:
     detection = scored("b.flac", 0, 0.5)
     assert match([review("b", 0, 10, "Great Tit")], scores(detection)).detections == [detection]

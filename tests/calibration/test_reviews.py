@@ -60,6 +60,24 @@ def test_folders_are_read_whole(tmp_path: Path) -> None:
         read_reviews([tmp_path / "none"])
 
 
+def test_tables_of_a_folder_that_nobody_has_reviewed_are_left_open(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text("file\tstart\tend\tspecies\tcorrect\na\t0\t1\tRuff\tyes\n")
+    (tmp_path / "b.txt").write_text("file\tstart\tend\tspecies\nb\t0\t1\tRuff\n")
+    assert [(each.file, each.right) for each in read_reviews([tmp_path])] == [("a", True), ("b", None)]
+    for paths in ([tmp_path / "b.txt"], [tmp_path / "a.txt", tmp_path / "b.txt"]):
+        with pytest.raises(ConfigError, match=r"b\.txt: lacks a column for the verdict"):
+            read_reviews(paths)
+    (tmp_path / "a.txt").unlink()
+    with pytest.raises(ConfigError, match=r"b\.txt: lacks a column for the verdict"):
+        read_reviews([tmp_path])
+
+
+def test_kaleidoscope_counts_channels_from_0(tmp_path: Path) -> None:
+    head = "IN FILE,OFFSET,DURATION,TOP1MATCH,CHANNEL,validation\n"
+    reviews = read(tmp_path, head + "a.wav,0,10,Ruff,0,yes\na.wav,0,10,Ruff,1,yes\na.wav,0,10,Ruff,,yes\n")
+    assert [review.channel for review in reviews] == ["1", "2", None]
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [

@@ -67,9 +67,9 @@ def counted(model: NatureLM, monkeypatch: pytest.MonkeyPatch) -> list[int]:
     sizes: list[int] = []
     encode = model.encode_audio
 
-    def counting(waveforms: list[np.ndarray]) -> list[object]:
+    def counting(waveforms: list[np.ndarray], *, whole: bool) -> list[object]:
         sizes.append(len(waveforms))
-        return encode(waveforms)
+        return encode(waveforms, whole=whole)
 
     monkeypatch.setattr(model, "encode_audio", counting)
     return sizes
@@ -207,7 +207,7 @@ def test_faults_of_ours_in_decoding_stop_the_run(
 def test_faults_of_the_model_are_not_swallowed(
     model: NatureLM, make_noise: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def fail(_: object) -> list[object]:
+    def fail(*_: object, **__: object) -> list[object]:
         raise RuntimeError("out of memory")
 
     monkeypatch.setattr(model, "encode_audio", fail)
@@ -237,6 +237,19 @@ def test_answered_windows_are_not_asked_about_again(model: NatureLM, make_noise:
         ["Answer", "Finished"],
     ]
     assert [event for batch in rest for _, event in batch if isinstance(event, Answer)] == whole[2:]
+
+
+def test_a_recording_that_can_be_read_again_is_answered_from_its_beginning(
+    model: NatureLM, make_noise: Callable[..., Path]
+) -> None:
+    (recording,) = recordings(make_noise("a.wav", 30.0))
+
+    def happens(until: float) -> list[str]:
+        again = replace(recording, answered=2, answered_until=until)
+        return [type(event).__name__ for _, event in an_engine(model).run([again])]
+
+    assert happens(14.0) == ["Opened", "BegunAnew", *["Answer"] * 3, "Finished"]
+    assert happens(20.0) == ["Opened", "Answer", "Finished"]
 
 
 def test_share_of_waiting_is_known(model: NatureLM, make_noise: Callable[..., Path]) -> None:

@@ -11,6 +11,7 @@ from NatureLM.infer import Pipeline
 
 if TYPE_CHECKING:
     from NatureLM.models import NatureLM
+    from NatureLM.models.answering import ModelAnswer
 
 ASSETS = Path(__file__).parents[2] / "assets"
 
@@ -18,6 +19,15 @@ ASSETS = Path(__file__).parents[2] / "assets"
 @pytest.fixture
 def pipeline(model: NatureLM) -> Pipeline:
     return Pipeline(model=model)
+
+
+def answered(stream: Generator[list[str], None, list[ModelAnswer]]) -> list[ModelAnswer]:
+    try:
+        while True:
+            next(stream)
+    except StopIteration as end:
+        answers: list[ModelAnswer] = end.value
+        return answers
 
 
 def whole(stream: Generator[list[str], None, list[Any]]) -> tuple[list[list[str]], list[str]]:
@@ -103,3 +113,17 @@ def test_several_beams_are_not_watched(model: NatureLM) -> None:
     interview = Pipeline(model=model, num_beams=2).interview([ASSETS / "great_tit.ogg"])
     said, texts = whole(interview.ask("What species is this?"))
     assert (said, texts) == ([], ["Great Tit"])
+
+
+def test_an_interview_is_held_to_the_candidates(model: NatureLM) -> None:
+    path = ASSETS / "great_tit_and_common_cuckoo.ogg"
+    pipeline = Pipeline(model=model, candidates="Coal Tit, Great Tit")
+    conversation, interview = pipeline.conversation(path), pipeline.interview([path])
+    questions = (("What species is this?", "Great Tit"), ("Which other species are there?", "None"))
+    for query, expected in questions:
+        (answer,), same = answered(interview.ask(query)), conversation.ask(query)
+        assert answer.text == same.text == expected
+        assert answer.scores == pytest.approx(same.scores)
+    three = pipeline.interview([path, ASSETS / "dawn_25s.ogg", path])
+    heard = [answer.text for answer in answered(three.ask("What species is this?"))]
+    assert heard == ["Great Tit", "None", "None", "None", "Great Tit"]

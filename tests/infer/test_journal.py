@@ -14,7 +14,13 @@ KEY = (1000, 17)
 
 
 def row(path: str, start: float) -> dict[str, Any]:
-    return {"audio_path": path, "start_seconds": start, "output": "Grünfink \udce9", "score": 0.1}
+    return {
+        "audio_path": path,
+        "start_seconds": start,
+        "end_seconds": start + 10.0,
+        "output": "Grünfink \udce9",
+        "score": 0.1,
+    }
 
 
 def part(path: str, *starts: float, key: tuple[int, int] = KEY, **rest: Any) -> Part:
@@ -113,13 +119,25 @@ def test_failure_that_is_tried_again_keeps_its_rows(path: Path) -> None:
     assert (progress.state, progress.reason, progress.windows) == ("finished", None, 2)
 
 
+def test_what_was_said_before_does_not_hold_where_a_recording_is_begun_anew(path: Path) -> None:
+    written(path, [part("a", 0.0, 10.0, state="failed", reason="broken")])
+    journal = reopened(path)
+    assert journal.progress("a", KEY).until == 20.0
+    journal.add([part("a", anew=True)])
+    journal.add([part("a", 0.0, state="finished"), part("b", 0.0)])
+    for one in (journal, (journal.close(), reopened(path))[1]):
+        progress = one.progress("a", KEY)
+        assert (progress.state, progress.windows, progress.answers) == ("finished", 1, 1)
+        assert list(one.rows({"a": KEY, "b": KEY})) == [row("a", 0.0), row("b", 0.0)]
+
+
 def test_tables_are_remembered(path: Path) -> None:
     journal = Journal.create(path, PARAMETERS)
-    journal.add_tables(["a.csv"], ["x.wav"])
-    journal.add_tables(["a.jsonl"], [])
-    journal.close()
-    again = reopened(path)
-    assert (again.tables, again.left_out) == ({"a.csv", "a.jsonl"}, set())
+    journal.add_tables({"a.csv": "1f"}, ["x.wav"])
+    journal.add_tables({"a.jsonl": "2f", "a.csv": "3f"}, [])
+    for one in (journal, (journal.close(), reopened(path))[1]):
+        assert (one.tables, one.left_out) == ({"a.csv", "a.jsonl"}, set())
+        assert one.stamps == {"a.csv": {"1f", "3f"}, "a.jsonl": {"2f"}}
 
 
 def test_one_run_at_a_time(path: Path) -> None:

@@ -338,6 +338,35 @@ def test_several_formats_are_one_output() -> None:
     assert Path("mine.jsonl").read_text() == "" and not list(Path("mine.audacity").iterdir())
 
 
+def test_tables_that_were_changed_meanwhile_are_set_aside() -> None:
+    """Verdicts that people write into them, and files that they put beside them, are not lost."""
+    again = {"results": Path("mine"), "formats": "csv,jsonl,audacity,raven"}
+    whole_run({}, ANSWER, **again)
+    label, note = Path("mine.audacity/a.txt"), Path("mine.audacity/my_notes.txt")
+    note.write_text("wind")
+    reviewed = Path("mine.csv").read_text().replace("Great Tit", "Great Tit, sure")
+    Path("mine.csv").write_text(reviewed)
+    for expected in ("changed", "changed.2"):
+        files = begun({}, **again)
+        files.finish({"answers": files.answers})
+        assert files.set_aside == {
+            Path("mine.csv"): Path(f"mine.{expected}.csv"),
+            Path("mine.audacity"): Path(f"mine.{expected}.audacity"),
+        }
+        assert Path(f"mine.{expected}.csv").read_text() == reviewed
+        assert sorted(path.name for path in Path(f"mine.{expected}.audacity").iterdir()) == [
+            label.name,
+            note.name,
+        ]
+        assert "sure" not in Path("mine.csv").read_text() and label.exists() and not note.exists()
+        Path("mine.csv").write_text(reviewed)
+        note.write_text("wind")
+    assert not list(Path().glob("mine.changed*.jsonl")) and not list(Path().glob("mine.changed*.raven"))
+    files = begun({}, overwrite=True, **again)
+    files.finish({"answers": files.answers})
+    assert files.set_aside == {} and "sure" not in Path("mine.csv").read_text()
+
+
 def test_parameters_and_lasting_counts_are_in_parquet() -> None:
     parquet = pytest.importorskip("pyarrow.parquet")
     files = begun({"query": "Which?"}, ANSWER, results=Path("mine.parquet"))

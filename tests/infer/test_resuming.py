@@ -19,6 +19,7 @@ import pytest
 import soundfile
 import torch
 
+from NatureLM.audio.decoding import SoundReader
 from NatureLM.cli import main
 from NatureLM.cli.running import run
 
@@ -219,6 +220,30 @@ def test_changed_and_mended_files_are_answered_anew(card: Path) -> None:
     assert [row["start_seconds"] for row in rows if row["audio_path"] == "card/b.ogg"] == [0.0, 0.0, 5.0, 5.0]
     failures = Path("out.jsonl.failures.jsonl").read_text().splitlines()
     assert [json.loads(line)["audio_path"] for line in failures] == ["card/a.wav"]
+
+
+def test_sound_that_could_not_be_read_for_a_while_is_heard_when_it_can(
+    card: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A card reader that loses contact: the file is the same before and after."""
+    read_into = SoundReader.read_into
+
+    def loses_contact(self: SoundReader, buffer: np.ndarray) -> int:
+        if self.sample_rate == 16000 and self._position >= 13 * 16000:
+            return 0
+        return read_into(self, buffer)
+
+    with monkeypatch.context() as disturbed:
+        disturbed.setattr(SoundReader, "read_into", loses_contact)
+        assert ask("out") == 1
+    ends = [row["end_seconds"] for row in rows_of("out") if row["audio_path"] == "card/d.wav"][::2]
+    assert ends[:2] == [5.0, 10.0] and ends[-1] < 15.0
+    assert ask("out") == 1 and ask("whole") == 1
+    assert files_of("out") == files_of("whole")
+
+
+def rows_of(stem: str) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in Path(f"{stem}.jsonl").read_text().splitlines()]
 
 
 def test_other_parameters_are_bad_usage_and_named(card: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -15,6 +15,7 @@ from safetensors.torch import load_file, save_file
 from NatureLM.errors import CheckpointError
 from NatureLM.models import checkpoint_names as names
 from NatureLM.models.checkpoint import open_checkpoint
+from NatureLM.models.converting import write_upstream
 from NatureLM.models.naturelm import NatureLM
 from NatureLM.models.tensor_files import open_weights, stored, write_sharded
 
@@ -151,6 +152,9 @@ def test_a_delta_is_completed_from_llama(copy: Path, made: Any, tmp_path: Path) 
     model.save_pretrained(tmp_path / "own")
     again = NatureLM.from_pretrained(tmp_path / "own")
     assert again.language_model.generation_config.suppress_tokens == [pad]
+    write_upstream(open_checkpoint(tmp_path / "own"), tmp_path / "upstream", llama_path=str(made.llama))
+    whole = NatureLM.from_pretrained(tmp_path / "upstream")
+    assert whole.language_model.generation_config.suppress_tokens == [pad]
 
 
 def test_a_checkpoint_of_trained_weights_only_takes_the_embeddings_too(copy: Path, made: Any) -> None:

@@ -13,6 +13,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from NatureLM.errors import CheckpointError, ConfigError, ModelUnavailableError
+from NatureLM.infer.fingerprint import model_fingerprint
 from NatureLM.models.answering import AnswerSettings
 from NatureLM.models.loading import BUNDLED_FOLDER, load_model
 from NatureLM.models.naturelm import NatureLM
@@ -201,10 +202,12 @@ def test_a_model_in_the_hubs_cache_loads_offline(monkeypatch: pytest.MonkeyPatch
     assert NatureLM.from_pretrained("someone/lite").config.name == "naturelm-lite"
 
 
-def said(model: NatureLM) -> tuple[str, float]:
+def said(model: NatureLM, alpha: float | None = None) -> tuple[str, float]:
     wave = np.sin(np.arange(32_000) * 0.3).astype(np.float32)
     (features,) = model.encode_audio([wave])
-    (answer,) = model.answer([features], ["a b"], AnswerSettings(max_new_tokens=6, num_beams=2))
+    (answer,) = model.answer(
+        [features], ["a b"], AnswerSettings(max_new_tokens=6, num_beams=2, merging_alpha=alpha)
+    )
     return answer.text, answer.mean_logprob
 
 
@@ -222,5 +225,18 @@ def test_layers_may_stay_on_disk(made: Any, tmp_path: Path) -> None:
         made.folder, device_map={**here, "language_model.model.layers.1": "disk"}, offload_folder=tmp_path
     ).eval()
     assert placed.language_model.model.layers[1].mlp.up_proj.weight.device.type == "meta"
-    text, score = said(NatureLM.from_pretrained(made.folder).eval())
+    whole = NatureLM.from_pretrained(made.folder).eval()
+    text, score = said(whole)
     assert said(placed) == (text, pytest.approx(score, abs=1e-5))
+    assert model_fingerprint(placed) == model_fingerprint(whole)
+    assert placed.language_model.model.layers[1].mlp.up_proj.weight.device.type == "meta"
+
+
+def test_a_model_that_was_cast_takes_another_merging_alpha(made: Any) -> None:
+    model, cast = (NatureLM.from_pretrained(made.folder).eval() for _ in range(2))
+    said(model, 1.0)
+    model.language_model.to(torch.bfloat16)
+    text, score = said(model, 0.5)
+    assert {weight.dtype for weight in model.language_model.parameters()} == {torch.bfloat16}
+    cast.language_model.to(torch.bfloat16)
+    assert (text, score) == said(cast, 0.5)

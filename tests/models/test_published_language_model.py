@@ -23,6 +23,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 from torch.nn import functional
+from transformers import RepetitionPenaltyLogitsProcessor
 
 from NatureLM.models.answering import AnswerSettings, ModelAnswer
 from NatureLM.models.lora import lora_layers, set_lora_strength, unmerge_lora
@@ -321,6 +322,27 @@ def test_an_end_token_ends_its_own_row_only(
     assert ids[0][:-1] == ended[: length - 1]
     assert ended[length - 1] == (511 if settings.num_beams == 1 else 508)
     assert set(ended[length:]) <= {508}
+
+
+@pytest.mark.parametrize("beams", [2, 4])
+def test_beams_with_a_repetition_penalty_are_those_of_plain_generate(
+    model: NatureLM, scenario: Scenario, beams: int
+) -> None:
+    settings = AnswerSettings(num_beams=beams, max_new_tokens=8, repetition_penalty=1.3)
+    for features, prompt in zip(scenario.features, scenario.prompts, strict=True):
+        (answer,), (ids,) = answer_with_ids(model, [features], [prompt], settings)
+        asked = model.read_questions([features], [prompt], settings)
+        with torch.inference_mode():
+            plain = model.language_model.generate(
+                inputs_embeds=asked.embeds,
+                attention_mask=asked.mask,
+                max_new_tokens=8,
+                num_beams=beams,
+                do_sample=False,
+                logits_processor=[RepetitionPenaltyLogitsProcessor(1.3)],
+            )
+        assert ids == plain[0].tolist()
+        assert answer.confidence > 0
 
 
 def test_merging_alpha_is_applied_anew_each_time(model: NatureLM, scenario: Scenario) -> None:

@@ -207,7 +207,7 @@ class Run(Showing):
         settings = replace(engine.settings, min_evidence=floor)
         unfinished = self.jsonl.with_suffix(".again")
         before = (_as_answer(row) for row in self.rows())
-        anew = answer_again(engine.model, settings, engine.batch_size, before, self._kept)
+        anew = answer_again(engine, settings, self._recordings, before, self._kept)
         with closing(JsonlWriter(unfinished)) as writer:
             for count in range(1, self.answers + 1):
                 if self.is_over or self.wanted_floor != floor:

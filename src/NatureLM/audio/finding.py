@@ -26,10 +26,15 @@ _FURTHER_SUFFIXES = {
 }
 """Usual suffixes of a format beside its libsndfile name."""
 
+_SYSTEM_FOLDERS = frozenset({"$recycle.bin", "system volume information"})
+"""What Windows keeps on every disk: deleted files, and records of them that end like recordings."""
+
 _NOT_COLLECTED = {"RAW", "MAT4", "MAT5"}
 """Without a header; Matlab files, which rarely hold sound."""
 
-UNREADABLE_AUDIO_SUFFIXES = frozenset({".m4a", ".mp4", ".aac", ".wma", ".wac", ".amr", ".ape", ".wv", ".dsf"})
+UNREADABLE_AUDIO_SUFFIXES = frozenset(
+    {".m4a", ".mp4", ".aac", ".wma", ".wac", ".w4v", ".amr", ".ape", ".wv", ".dsf"}
+)
 """Sound that libsndfile does not read: skipped in folders, but never silently."""
 
 
@@ -48,7 +53,8 @@ def find_recordings(paths: PathLike | Iterable[PathLike]) -> list[Path]:
 
     Files are taken as named, whatever their suffix. Folders are searched with all folders in them for
     files with a suffix of `recording_suffixes` in any case; names that begin with a dot are skipped (macOS
-    keeps ``._x.wav`` beside ``x.wav``). Links to folders are followed, each folder once. Folders that cannot
+    keeps ``._x.wav`` beside ``x.wav``), and so are Windows' ``$RECYCLE.BIN`` and
+    ``System Volume Information``. Links to folders are followed, each folder once. Folders that cannot
     be opened, named folders without recordings, folders that are named like a recording, and formats that
     need converting first are reported as warnings of the logger ``NatureLM.audio``.
 
@@ -122,7 +128,7 @@ def _files(root: Path) -> Iterator[Path]:
                 continue
             seen.add((status.st_dev, status.st_ino))
             with os.scandir(folder) as listing:
-                visible = [entry for entry in listing if not entry.name.startswith(".")]
+                visible = [entry for entry in listing if not _is_hidden(entry.name)]
         except OSError as error:
             if folder == root:
                 raise RecordingError(
@@ -135,6 +141,10 @@ def _files(root: Path) -> Iterator[Path]:
         waiting.extendleft(folder / entry.name for entry in reversed(inner) if not entry.is_symlink())
         waiting.extend(folder / entry.name for entry in inner if entry.is_symlink())
         yield from (folder / entry.name for entry in entries if not _leads_to_folder(entry))
+
+
+def _is_hidden(name: str) -> bool:
+    return name.startswith(".") or name.lower() in _SYSTEM_FOLDERS
 
 
 def _leads_to_folder(entry: os.DirEntry[str]) -> bool:

@@ -128,6 +128,7 @@ def run_benchmark(request: Request, observer: Observer, engine: Engine | None = 
         if engine is None:
             config = request.configuration.config.model_copy(update=dict(PROTOCOL))
             engine = build_engine(replace(request.configuration, config=config))
+        engine.whole_windows = True  # _Ears has brought each to its component's length
         if request.decoders is not None:
             engine.decoders = max(1, request.decoders)
         observer.say(f"Model: {engine.model.config.name} on {engine.model.device}.")
@@ -215,6 +216,7 @@ def _parameters(request: Request, engine: Engine) -> dict[str, Any]:
         "data_path": request.data_path,
         "components": list(request.components),
         "limit": request.limit,
+        "heard": "at the component's length",
         "settings": asdict(engine.settings),
         **candidates,
     }

@@ -157,5 +157,6 @@ class _Recordings:
 
 
 def _parts(path: str) -> tuple[str, ...]:
+    """Return folders and name; what leads out of the folder that a path is relative to is no part of it."""
     normal = os.path.normpath(path.replace("\\", "/")).replace("\\", "/")
-    return tuple(part for part in normal.split("/") if part) or ("",)
+    return tuple(part for part in normal.split("/") if part not in ("", "..")) or ("",)

@@ -95,24 +95,46 @@ class Review:
 def read_reviews(paths: Sequence[Path]) -> list[Review]:
     """Read tables, and those in folders.
 
+    In a folder, tables without a column for the verdict are those that were not reviewed: their rows are left
+    open, if another table of the folder has the column.
+
     Raises
     ------
     ConfigError
         A file that is no such table, with the column or line that is at fault.
     """
-    files: list[Path] = []
+    reviews: list[Review] = []
     for path in paths:
-        if path.is_dir():
-            inside = sorted(each for each in path.rglob("*") if each.suffix.lower() in ENDINGS)
-            if not inside:
-                raise ConfigError(f"{path}: holds no tables; expected files ending in {', '.join(ENDINGS)}.")
-            files += inside
-        else:
-            files.append(path)
-    return [review for path in files for review in _read_table(path)]
+        reviews += _read_folder(path) if path.is_dir() else _read_table(path)
+    return reviews
 
 
-def _read_table(path: Path) -> Iterator[Review]:
+def _read_folder(folder: Path) -> Iterator[Review]:
+    tables = sorted(each for each in folder.rglob("*") if each.suffix.lower() in ENDINGS)
+    if not tables:
+        raise ConfigError(f"{folder}: holds no tables; expected files ending in {', '.join(ENDINGS)}.")
+    reviewed = [table for table in tables if _has_verdicts(table)]
+    for table in tables:
+        yield from _read_table(table, may_be_open=bool(reviewed))
+
+
+def _has_verdicts(path: Path) -> bool:
+    rows, _ = _rows(path)
+    return any(_plain(name) in COLUMNS["verdict"] for name in rows.fieldnames or ())
+
+
+def _read_table(path: Path, *, may_be_open: bool = False) -> Iterator[Review]:
+    rows, delimiter = _rows(path)
+    columns = _columns_of(path, rows.fieldnames or (), may_be_open=may_be_open)
+    try:
+        for row in rows:
+            yield _review(f"{path}, line {rows.line_num}", row, columns, decimal_comma=delimiter == ";")
+    except csv.Error as error:
+        raise ConfigError(f"{path}, line {rows.line_num}: cannot be read as a table ({error}).") from None
+
+
+def _rows(path: Path) -> tuple[csv.DictReader[str], str]:
+    """Return a table's rows and what parts its columns."""
     try:
         text = path.read_text(encoding="utf-8-sig")
     except FileNotFoundError:
@@ -123,16 +145,10 @@ def _read_table(path: Path) -> Iterator[Review]:
         raise ConfigError(f"{path}: cannot be read ({error.strerror or error}).") from None
     first = text.partition("\n")[0]
     delimiter = max("\t,;", key=first.count)
-    rows = csv.DictReader(io.StringIO(text, newline=""), delimiter=delimiter)
-    columns = _columns_of(path, rows.fieldnames or ())
-    try:
-        for row in rows:
-            yield _review(f"{path}, line {rows.line_num}", row, columns, decimal_comma=delimiter == ";")
-    except csv.Error as error:
-        raise ConfigError(f"{path}, line {rows.line_num}: cannot be read as a table ({error}).") from None
+    return csv.DictReader(io.StringIO(text, newline=""), delimiter=delimiter), delimiter
 
 
-def _columns_of(path: Path, header: Iterable[str | None]) -> dict[str, str]:
+def _columns_of(path: Path, header: Iterable[str | None], *, may_be_open: bool) -> dict[str, str]:
     """Return the table's name for each of our columns that it has."""
     found: dict[str, str] = {}
     names = {_plain(name): name for name in header if name is not None}
@@ -150,7 +166,7 @@ def _columns_of(path: Path, header: Iterable[str | None]) -> dict[str, str]:
             ("the species", "species", ("common", "scientific")),
             ("the verdict", "correct", ("verdict",)),
         )
-        if not any(option in found for option in options)
+        if not any(option in found for option in options) and not (may_be_open and "verdict" in options)
     ]
     if missing:
         has = ", ".join(name for name in names.values()) or "none"
@@ -206,5 +222,12 @@ def _review(
         end_seconds=end,
         names=tuple(dict.fromkeys(filter(None, (text("scientific"), text("common"))))),
         right=True if verdict in YES else False if verdict in NO else None,
-        channel=text("channel") or None,
+        channel=_channel(text("channel"), columns),
     )
+
+
+def _channel(written: str, columns: Mapping[str, str]) -> str | None:
+    """Return a channel counted from 1; Kaleidoscope, whose column for the recording it is, counts from 0."""
+    if _plain(columns["file"]) == "infile" and written.isdecimal():
+        return str(int(written) + 1)
+    return written or None

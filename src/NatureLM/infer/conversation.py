@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import datetime
 import logging
 from collections.abc import Callable, Sequence
 from itertools import islice
@@ -12,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from NatureLM.audio import Channel, display_path, read_metadata, stream_blocks
+from NatureLM.audio import Channel, display_path, stream_blocks
 from NatureLM.audio.recording import USED
 from NatureLM.audio.windows import MIN_NEW_SECONDS
 from NatureLM.errors import ConfigError, RecordingError
@@ -99,7 +98,7 @@ def begin_conversation(
     RecordingError
         If a recording cannot be read.
     """
-    model, source = engine.model, engine.candidates
+    model = engine.model
     longest = model.config.max_window_seconds
     heard = []
     for recording in recordings:
@@ -124,12 +123,8 @@ def begin_conversation(
                 f"{longest:g} s of them; start_seconds and end_seconds are for files."
             )
         heard.append(windows[0].waveform)
-    named = None if source is None else [source.of(one.name, _recorded_at(one)) for one in recordings]
-    return Conversation(model, model.encode_audio(heard), engine.settings, named)
-
-
-def _recorded_at(recording: Recording) -> datetime.datetime | None:
-    return None if recording.path is None else read_metadata(recording.path).recorded_at
+    named = [one for one in map(engine.candidates_of, recordings) if one is not None]
+    return Conversation(model, model.encode_audio(heard), engine.settings, named or None)
 
 
 def part_of_recording(

@@ -81,6 +81,9 @@ class Recording:
         What it raises is the recording's failure, as with a file.
     answered : int
         How many of its windows have been answered before: they are decoded, but not asked about again.
+    answered_until : float or None
+        Where in seconds the last of these ended, of a recording that could not be read any further: where it
+        ends elsewhere now, the recording can be read by now, and is answered from its beginning.
     """
 
     name: str
@@ -90,6 +93,7 @@ class Recording:
     sample_rate: int | None = None
     read: Callable[[], tuple[npt.NDArray[Any], int]] | None = None
     answered: int = 0
+    answered_until: float | None = None
 
 
 @dataclass(frozen=True)
@@ -101,13 +105,20 @@ class Opened:
 
 
 @dataclass(frozen=True)
+class BegunAnew:
+    """A recording can be read better than before: answers about it begin again, in the old ones' place."""
+
+    audio_path: str
+
+
+@dataclass(frozen=True)
 class Finished:
     """Every window of a recording that could be decoded has been answered."""
 
     audio_path: str
 
 
-Event = Opened | Answer | Failure | Finished
+Event = Opened | BegunAnew | Answer | Failure | Finished
 
 
 @dataclass(frozen=True)
@@ -127,8 +138,8 @@ class _Warning:
     text: str
 
 
-_Item = tuple[int, _Heard | Opened | Failure | Finished]
-_Decoded = tuple[int, _Heard | Opened | Failure | Finished | _Warning]
+_Item = tuple[int, _Heard | Opened | BegunAnew | Failure | Finished]
+_Decoded = tuple[int, _Heard | Opened | BegunAnew | Failure | Finished | _Warning]
 
 
 class Engine:
@@ -167,6 +178,8 @@ class Engine:
         Processes that answer in the place of ``model``, which then only tells what it is; None unless set.
     keep : KeptFeatures or None
         Where the features of all windows that the model is asked about are kept; None unless set.
+    whole_windows : bool
+        As in :meth:`NatureLM.encode_audio`, without ``workers``; False unless set.
 
     Raises
     ------
@@ -208,6 +221,7 @@ class Engine:
         self.decoders = decoders
         self.workers: Workers | None = None
         self.keep: KeptFeatures | None = None
+        self.whole_windows = False
         self._began = 0.0
         self._decoding: DecodeAhead[_Decoded] | None = None
 
@@ -290,7 +304,7 @@ class Engine:
         if self.workers is not None and waveforms:
             return self.workers.submit(waveforms, queries, named)
         answers: Future[Answers] = Future()
-        features = self.model.encode_audio(waveforms) if waveforms else []
+        features = self.model.encode_audio(waveforms, whole=self.whole_windows) if waveforms else []
         if self.keep is not None:
             self.keep.add(features)
         answers.set_result(ask_about(self.model, self.settings, self.batch_size, features, queries, named))
@@ -311,22 +325,32 @@ class Engine:
 
     def _row(self, name: str, heard: _Heard, query: str, answer: ModelAnswer | None) -> Answer:
         recorded_at, start_seconds = heard.metadata.recorded_at, heard.window.start_seconds
-        return Answer(
+        silent = Answer(
             audio_path=name,
             channel=heard.channel,
             start_seconds=start_seconds,
             end_seconds=heard.window.end_seconds,
             query=query,
-            output=NOTHING_HEARD if answer is None else answer.text,
-            confidence=None if answer is None else answer.confidence,
-            mean_logprob=None if answer is None else answer.mean_logprob,
+            output=NOTHING_HEARD,
+            confidence=None,
+            mean_logprob=None,
             model=self.model.config.name,
             recorded_at=None if recorded_at is None else window_time(recorded_at, start_seconds),
             site=heard.metadata.site,
             silent=heard.silent,
-            withheld=None if answer is None else answer.withheld,
-            detections=[] if answer is None else [self._calibrated(each) for each in answer.detections],
-            scores=None if answer is None else answer.scores,
+        )
+        return silent if answer is None else self.with_answer(silent, answer)
+
+    def with_answer(self, row: Answer, answer: ModelAnswer) -> Answer:
+        """Return a row with what the model answers about its window."""
+        return replace(
+            row,
+            output=answer.text,
+            confidence=answer.confidence,
+            mean_logprob=answer.mean_logprob,
+            withheld=answer.withheld,
+            detections=[self._calibrated(each) for each in answer.detections],
+            scores=answer.scores,
         )
 
     def _calibrated(self, detection: Detection) -> Detection:
@@ -341,7 +365,11 @@ class Engine:
             if warning is not None:
                 yield index, _Warning(warning)
             yield index, Opened(recording.name, info.duration_seconds)
-            for heard in islice(windows, recording.answered, None):
+            last = deque(islice(windows, recording.answered), maxlen=1)
+            if last and recording.answered_until not in (None, last[0].window.end_seconds):
+                yield index, BegunAnew(recording.name)
+                windows = self.windows(recording)
+            for heard in windows:
                 yield index, heard
         except FAULTS_OF_A_RECORDING as error:
             logger.debug("%s failed", recording.name, exc_info=True)
@@ -375,8 +403,13 @@ class Engine:
         named = self._named(recording.name, unknown)
         return info, (self._hear(window, "mix", waveform, unknown, named) for window, waveform in mixed)
 
+    def candidates_of(self, recording: Recording) -> Candidates | None:
+        """Return what may be named of a recording; None restricts nothing."""
+        if self.candidates is None or recording.path is None:
+            return self._named(recording.name, RecorderMetadata())
+        return self._named(recording.name, read_metadata(recording.path))
+
     def _named(self, name: str, metadata: RecorderMetadata) -> Candidates | None:
-        """Return what may be named of a recording."""
         return None if self.candidates is None else self.candidates.of(name, metadata.recorded_at)
 
     def _hear(

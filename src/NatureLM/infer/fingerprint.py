@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,6 +14,8 @@ from NatureLM.calibration import read_calibration
 from NatureLM.infer.candidates import read_candidates
 
 if TYPE_CHECKING:
+    import torch
+
     from NatureLM.infer.settings import Configuration
     from NatureLM.models import NatureLM
 
@@ -34,14 +37,29 @@ def model_fingerprint(model: NatureLM) -> str:
     for name, tensor in sorted(model.state_dict().items()):
         if not isinstance(tensor, torch.Tensor):
             continue  # packed integers, which the layers' float neighbours stand for
-        flat = tensor.detach().reshape(-1)
         digest.update(f"{name} {tuple(tensor.shape)} {tensor.dtype}".encode())
-        if flat.numel():
-            last = flat.numel() - 1
+        if tensor.numel():
+            last = tensor.numel() - 1
             places = torch.linspace(0, last, SAMPLED_VALUES, dtype=torch.float64, device="cpu").long()
-            sampled = flat[places.to(flat.device)].cpu()  # first: Apple's GPU has no float64
+            with _there(model, name, tensor) as whole:
+                flat = whole.detach().reshape(-1)
+                sampled = flat[places.to(flat.device)].cpu()  # first: Apple's GPU has no float64
             digest.update(sampled.double().numpy().tobytes())
     return digest.hexdigest()[:16]
+
+
+@contextmanager
+def _there(model: NatureLM, name: str, tensor: torch.Tensor) -> Iterator[torch.Tensor]:
+    """Have a tensor's values at hand, also where a device map has left them on disk."""
+    if tensor.device.type != "meta":
+        yield tensor
+        return
+    from accelerate.utils import align_module_device
+
+    of_module, _, own = name.rpartition(".")
+    module = model.get_submodule(of_module)
+    with align_module_device(module, "cpu"):
+        yield getattr(module, own)
 
 
 def request_fingerprint(configuration: Configuration, queries: Iterable[str]) -> str | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import signal
 import threading
 from collections.abc import Iterator
@@ -10,6 +11,14 @@ from pathlib import Path
 
 from NatureLM.errors import NatureLMError
 
+ADVICE = {
+    errno.ENOSPC: "make room on the disk and ",
+    getattr(errno, "EDQUOT", errno.ENOSPC): "make room on the disk and ",
+    errno.EACCES: "close it in other programs, or have its folder made writable, and ",
+    errno.EPERM: "close it in other programs, or have its folder made writable, and ",
+}
+"""What helps, by the number of the system's error."""
+
 
 @contextmanager
 def written_or_said(path: Path) -> Iterator[None]:
@@ -17,9 +26,10 @@ def written_or_said(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
+        advice = ADVICE.get(error.errno or 0, "")
         raise NatureLMError(
-            f"cannot write {path} ({error.strerror or error}); make room on the disk and give the same "
-            "command again, or name another place with --output-path."
+            f"cannot write {path} ({error.strerror or error}); {advice}give the same command again, or name "
+            "another place with --output-path."
         ) from error
 
 

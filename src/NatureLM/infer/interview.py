@@ -14,7 +14,7 @@ from typing import Any
 
 from NatureLM.infer.engine import Engine
 from NatureLM.infer.token_stream import stream_texts
-from NatureLM.models.answering import AnswerSettings, ModelAnswer, Turn
+from NatureLM.models.answering import AnswerSettings, Candidates, ModelAnswer, Turn
 
 
 @dataclass
@@ -29,6 +29,8 @@ class Part:
         Its place in the recording (in the longest, where several are compared).
     features : list
         The encoder's, one for each recording.
+    candidates : list of Candidates or None
+        What may be named of each recording; None restricts nothing.
     turns : list of (Turn, ModelAnswer)
         What was asked and answered.
     """
@@ -37,6 +39,7 @@ class Part:
     start_seconds: float
     end_seconds: float
     features: list[Any]
+    candidates: list[Candidates] | None = None
     turns: list[tuple[Turn, ModelAnswer]] = field(default_factory=list)
 
 
@@ -82,9 +85,11 @@ class Interview:
         Raises
         ------
         ConfigError
-            If the question is empty, or it or the conversation is longer than the model can read.
+            If the question is empty, it or the conversation is longer than the model can read, or its answer
+            cannot be restricted to the candidates.
         """
-        self.model.check_query(query, recordings=len(self.parts[0].features))
+        for held in dict.fromkeys(map(_may_name, self.parts)):
+            self.model.check_query(query, len(self.parts[0].features), self.settings, held)
         answers: list[ModelAnswer] = []
         for first in range(0, len(self.parts), self._most):
             parts = self.parts[first : first + self._most]
@@ -95,6 +100,7 @@ class Interview:
                 self.settings,
                 [[said for said, _ in part.turns] for part in parts],
                 turn,
+                None if parts[0].candidates is None else [part.candidates or [] for part in parts],
             )
             done = [answer.text for answer in answers]
             try:
@@ -133,3 +139,7 @@ class Interview:
         for query in queries:
             for _ in self.ask(query, turn):
                 yield
+
+
+def _may_name(part: Part) -> Candidates | None:
+    return None if part.candidates is None else Candidates.of_several(part.candidates)

@@ -78,6 +78,8 @@ class Part:
         Why it failed.
     rows : list of dict
         Rows of the results.
+    anew : bool
+        Whether what was said of the recording before does not hold any more.
     """
 
     path: str
@@ -86,17 +88,19 @@ class Part:
     state: State = "open"
     reason: str | None = None
     rows: list[dict[str, Any]] = field(default_factory=list)
+    anew: bool = False
 
 
 class Progress:
-    """How far a recording is: windows and rows so far, its state, and the lines that hold its rows."""
+    """How far a recording is: windows, rows and seconds so far, its state, the lines of its rows."""
 
-    __slots__ = ("answers", "key", "lines", "reason", "state", "windows")
+    __slots__ = ("answers", "key", "lines", "reason", "state", "until", "windows")
 
     def __init__(self, key: Key) -> None:
         self.key = key
         self.windows = 0
         self.answers = 0
+        self.until: float | None = None
         self.state: State = "open"
         self.reason: str | None = None
         self.lines: list[int] = []
@@ -112,6 +116,8 @@ class Journal:
         Of the run, as the header has them.
     tables : set of str
         Names of the files that were written from this journal.
+    stamps : dict of str to set of str
+        For each of these names, the stamps of the tables that were written under it.
     left_out : set of str
         Recordings that the tables written last do not hold, though the journal does.
     """
@@ -120,6 +126,7 @@ class Journal:
         self.path = path
         self.parameters: dict[str, Any] = {}
         self.tables: set[str] = set()
+        self.stamps: dict[str, set[str]] = {}
         self.left_out: set[str] = set()
         self._file = file
         self._size = 0
@@ -188,7 +195,7 @@ class Journal:
         OSError
             It cannot be written; the journal ends with the batch before it.
         """
-        telling = [vars(part) for part in parts if part.rows or part.state != "open"]
+        telling = [vars(part) for part in parts if part.rows or part.anew or part.state != "open"]
         if telling:
             line = self._size
             self._add({"parts": telling})
@@ -196,11 +203,10 @@ class Journal:
             if time.monotonic() - self._synced > SYNC_SECONDS:
                 self.sync()
 
-    def add_tables(self, names: Iterable[str], left_out: Iterable[str]) -> None:
-        """Say that tables of these names are about to be put in place, without these recordings."""
-        self.tables.update(names)
-        self.left_out = set(left_out)
-        self._add({"tables": sorted(self.tables), "left_out": sorted(self.left_out)})
+    def add_tables(self, stamps: Mapping[str, str], left_out: Iterable[str]) -> None:
+        """Say which tables, by name and stamp, are about to be put in place, without these recordings."""
+        self._take_in_tables(stamps, stamps, left_out)
+        self._add({"tables": sorted(self.tables), "left_out": sorted(self.left_out), "stamps": dict(stamps)})
         self.sync()
 
     def progress(self, path: str, key: Key) -> Progress:
@@ -271,7 +277,7 @@ class Journal:
             self._size = len(header)
             while (content := _parsed(line := file.readline())) is not None:
                 if "tables" in content:
-                    self.tables, self.left_out = set(content["tables"]), set(content["left_out"])
+                    self._take_in_tables(content["tables"], content.get("stamps", {}), content["left_out"])
                 else:
                     self._take_in(content["parts"], self._size)
                 self._size += len(line)
@@ -279,17 +285,26 @@ class Journal:
         self._file.seek(self._size)
         return True
 
+    def _take_in_tables(
+        self, names: Iterable[str], stamps: Mapping[str, str], left_out: Iterable[str]
+    ) -> None:
+        self.tables.update(names)
+        self.left_out = set(left_out)
+        for name, stamp in stamps.items():
+            self.stamps.setdefault(name, set()).add(stamp)
+
     def _take_in(self, parts: Iterable[Mapping[str, Any]], line: int) -> None:
         for part in parts:
             key = tuple(part["key"])
             progress = self._recordings.get(part["path"])
-            if progress is None or progress.key != key:
+            if progress is None or progress.key != key or part.get("anew"):
                 progress = self._recordings[part["path"]] = Progress(key)
             progress.windows += part["windows"]
             progress.answers += len(part["rows"])
             progress.state, progress.reason = part["state"], part["reason"]
             if part["rows"]:
                 progress.lines.append(line)
+                progress.until = part["rows"][-1].get("end_seconds")
 
     def _add(self, record: Mapping[str, Any]) -> None:
         self._size += append_line(self._file, record, self._size)

@@ -14,7 +14,7 @@ from typing import Any, Protocol
 
 from NatureLM.errors import RecordingError
 from NatureLM.infer.answers import Answer, Failure
-from NatureLM.infer.engine import Engine, Event, Finished, Recording
+from NatureLM.infer.engine import BegunAnew, Engine, Event, Finished, Recording
 from NatureLM.infer.journal import Key, Part
 from NatureLM.infer.sinks import Sink
 
@@ -124,7 +124,8 @@ def answer_recordings(
         for recording in recordings:
             done = sink.progress(recording.name)
             if done.state != "finished":
-                left.append(replace(recording, answered=done.windows) if done.windows else recording)
+                until = done.until if done.state == "failed" else None
+                left.append(replace(recording, answered=done.windows, answered_until=until))
         reused = len(recordings) - len(left)
         if sink.answers:
             observer.say(
@@ -154,6 +155,8 @@ def answer_recordings(
         raise
     if moved is not None:
         observer.say(f"{sink.results} held another run; its files are now {moved} and beside it.")
+    for table, aside in sink.set_aside.items():
+        observer.say(f"{table} was changed after it was written; as it was left, it is now {aside}.")
     return Done(reused, share)
 
 
@@ -184,6 +187,8 @@ def _parts(
                 here = (event.channel, event.start_seconds)
                 part.windows += here != place
                 place = here
+            elif isinstance(event, BegunAnew):
+                part.anew = True
             elif isinstance(event, Failure):
                 part.state, part.reason = "failed", event.reason
             elif isinstance(event, Finished):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
-from dataclasses import replace
+from functools import lru_cache
 from itertools import groupby, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,7 +14,7 @@ from NatureLM.infer.asking import ask_about
 from NatureLM.models.answering import AnswerSettings
 
 if TYPE_CHECKING:
-    from NatureLM.models import NatureLM
+    from NatureLM.infer.engine import Engine, Recording
 
 
 class KeptFeatures:
@@ -54,17 +54,21 @@ class KeptFeatures:
 
 
 def answer_again(
-    model: NatureLM, settings: AnswerSettings, most: int, answers: Iterable[Answer], kept: KeptFeatures
+    engine: Engine,
+    settings: AnswerSettings,
+    recordings: Iterable[Recording],
+    answers: Iterable[Answer],
+    kept: KeptFeatures,
 ) -> Iterator[Answer]:
     """Yield a run's answers anew, as other settings make them; nothing is decoded or encoded.
 
     Parameters
     ----------
-    model : NatureLM
+    engine : Engine
         The one that the run was made with.
     settings : AnswerSettings
-    most : int
-        Windows that go through the model together.
+    recordings : iterable of Recording
+        The run's.
     answers : iterable of Answer
         The run's, in its order.
     kept : KeptFeatures
@@ -72,26 +76,20 @@ def answer_again(
     """
     windows = (list(rows) for _, rows in groupby(answers, key=_window))
     features = iter(kept)
-    while batch := list(islice(windows, most)):
+    by_name = {recording.name: recording for recording in recordings}
+    candidates_of = lru_cache(maxsize=None)(lambda name: engine.candidates_of(by_name[name]))
+    while batch := list(islice(windows, engine.batch_size)):
         heard = [rows for rows in batch if not rows[0].silent]
         asked = [[row.query for row in rows] for rows in heard]
-        given = iter(
-            ask_about(
-                model, settings, most, [item.to(model.device) for item in islice(features, len(heard))], asked
-            )
-        )
+        named = [candidates_of(rows[0].audio_path) for rows in heard]
+        encoded = list(islice(features, len(heard)))
+        given = iter(ask_about(engine.model, settings, engine.batch_size, encoded, asked, named))
         for rows in batch:
             if rows[0].silent:
                 yield from rows
                 continue
             for row, answer in zip(rows, next(given), strict=True):
-                yield replace(
-                    row,
-                    output=answer.text,
-                    confidence=answer.confidence,
-                    mean_logprob=answer.mean_logprob,
-                    detections=list(answer.detections),
-                )
+                yield engine.with_answer(row, answer)
 
 
 def _window(answer: Answer) -> tuple[str, str, float]:

@@ -21,6 +21,7 @@ from NatureLM.errors import ConfigError, NatureLMError, RecordingError
 from NatureLM.infer.conversation import part_of_recording
 from NatureLM.infer.engine import Engine, Recording
 from NatureLM.infer.interview import Interview, Part
+from NatureLM.models.answering import Candidates
 
 MOST_WINDOWS = 180
 """Half an hour in windows of 10 s; their features stay in memory (some 0.1 MB each)."""
@@ -222,7 +223,17 @@ def _together(
     seconds = max(map(len, waveforms)) / rate / engine.time_expansion
     with turn or nullcontext():
         features = engine.model.encode_audio(waveforms)
-    return [Part(paths, start, start + seconds, features)]
+    return [Part(paths, start, start + seconds, features, _candidates(engine, paths))]
+
+
+def _candidates(engine: Engine, paths: Sequence[Path]) -> list[Candidates] | None:
+    """Return what may be named of each recording."""
+    named = [engine.candidates_of(_recording(path)) for path in paths]
+    return [each for each in named if each is not None] or None
+
+
+def _recording(path: Path) -> Recording:
+    return Recording(path.name, (), path=path)
 
 
 def _in_windows(
@@ -240,13 +251,14 @@ def _in_windows(
     for path in (each.path for each in planned):
         before = len(parts)
         try:
+            named = _candidates(engine, [path])
             for batch in _batches(_windows_within(engine, path, stretch), engine.batch_size):
                 _check_windows(len(parts) + len(batch))
                 waveforms = [long_enough(samples, rate) for _, _, samples in batch]
                 with turn or nullcontext():
                     features = engine.model.encode_audio(waveforms)
                 parts += [
-                    Part([path], start, end, [each])
+                    Part([path], start, end, [each], named)
                     for (start, end, _), each in zip(batch, features, strict=True)
                 ]
                 yield Listening(len(parts), max(windows, len(parts)))
@@ -294,7 +306,7 @@ def _batches(windows: Iterator[_Window], most: int) -> Iterator[list[_Window]]:
 def _windows_within(engine: Engine, path: Path, stretch: Stretch) -> Iterator[_Window]:
     """Yield start and end in seconds and the samples of each window, cut to the stretch."""
     rate = engine.model.config.sample_rate * engine.time_expansion
-    for item in engine.windows(Recording(path.name, (), path=path)):
+    for item in engine.windows(_recording(path)):
         start, end = item.window.start_seconds, item.window.end_seconds
         if stretch.end_seconds is not None and start >= stretch.end_seconds:
             return

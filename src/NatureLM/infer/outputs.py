@@ -29,6 +29,7 @@ from NatureLM.infer.output_names import (
     numbered,
     partial_name,
 )
+from NatureLM.infer.stamps import set_aside, stamp
 from NatureLM.infer.writers import (
     JsonlWriter,
     choose_outputs,
@@ -62,6 +63,11 @@ class RunFiles:
     long, merge_consecutive : bool
         As in :func:`~NatureLM.infer.writers.write_tables`.
 
+    Attributes
+    ----------
+    set_aside : dict of Path to Path
+        Tables that somebody had changed since they were written, and where they now lie.
+
     Raises
     ------
     ConfigError
@@ -82,6 +88,7 @@ class RunFiles:
         self.outputs = choose_outputs(place, formats, long=long, merge_consecutive=merge_consecutive)
         self.results = self.outputs.main
         self.overwrite = overwrite
+        self.set_aside: dict[Path, Path] = {}
         self.parameters: dict[str, Any] = {}
         self._recordings: dict[str, Key] = {}
         self._begun = False
@@ -202,8 +209,12 @@ class RunFiles:
             try:
                 if self._gives_way():
                     moved = move_aside(self.results, *self.outputs.siblings())
+                for path in filter(self._is_changed, self.paths()):
+                    self.set_aside[path] = set_aside(path)
                 left_out = set(journal.answered()) - self._recordings.keys()
-                journal.add_tables((path.name for path in self.paths()), left_out)
+                tables = self.paths()
+                stamps = {final.name: stamp(path) for path, final in written.items() if final in tables}
+                journal.add_tables(stamps, left_out)
                 if not self.failures:
                     self.failures_path().unlink(missing_ok=True)
                 for unfinished, final in written.items():
@@ -336,6 +347,11 @@ class RunFiles:
 
     def _is_ours(self, path: Path) -> bool:
         return self._journal is not None and path.name in self._journal.tables
+
+    def _is_changed(self, path: Path) -> bool:
+        """Whether a table in place is not as it was written; without a stamp of it nobody can tell."""
+        stamps = self._open_journal().stamps.get(path.name, set())
+        return bool(stamps) and not self.overwrite and path.exists() and stamp(path) not in stamps
 
     def _leave_nothing(self) -> None:
         """Undo :meth:`begin`."""

@@ -19,6 +19,7 @@ class Sink(Protocol):
     """Where a run's answers and failures go."""
 
     results: Path
+    set_aside: dict[Path, Path]
 
     @property
     def windows(self) -> int:
@@ -97,6 +98,7 @@ class StandardOutput:
         self.answers = 0
         self.failures = 0
         self.results = STANDARD_OUTPUT
+        self.set_aside: dict[Path, Path] = {}
         self._writer: JsonlWriter | None = None
 
     def parameters_before(self) -> Mapping[str, Any] | None:

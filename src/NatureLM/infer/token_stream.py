@@ -8,7 +8,7 @@ from collections.abc import Generator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Any
 
-from NatureLM.models.answering import AnswerSettings, ModelAnswer, Turn
+from NatureLM.models.answering import AnswerSettings, Candidates, ModelAnswer, Turn
 
 if TYPE_CHECKING:
     from NatureLM.models import NatureLM
@@ -21,13 +21,15 @@ def stream_texts(
     settings: AnswerSettings,
     histories: Sequence[Sequence[Turn]],
     turn: AbstractContextManager[Any] | None = None,
+    candidates: Sequence[Sequence[Candidates]] | None = None,
 ) -> Generator[list[str], None, list[ModelAnswer]]:
     """Yield the answers so far, and return them whole; closing the generator ends them.
 
     Parameters
     ----------
-    model, features, queries, settings, histories
-        As :meth:`NatureLM.answer` takes them. Answers of several beams come at once.
+    model, features, queries, settings, histories, candidates
+        As :meth:`NatureLM.answer` takes them. Answers of several beams come at once, and those for which
+        names are scored.
     turn : context manager, optional
         Held while the model answers, by a thread of this function's: a lock, where others ask it too.
 
@@ -50,7 +52,9 @@ def stream_texts(
             with turn or nullcontext():
                 if not stopped.is_set():
                     watched = watch if settings.num_beams == 1 else None
-                    answers.extend(model.answer(features, queries, settings, histories, watch=watched))
+                    answers.extend(
+                        model.answer(features, queries, settings, histories, candidates, watch=watched)
+                    )
         except BaseException as error:
             errors.append(error)
         finally:

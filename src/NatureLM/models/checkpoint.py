@@ -300,12 +300,17 @@ def _open_upstream(
     check.done()
     if completed:
         found |= _from_llama(llama, expected, completed)
+    # Whole checkpoints that were made of deltas have a row of zeros in its place.
+    pad, output = llama.tokenizer.pad_token_id, found.get(names.OUTPUT_LAYER)
+    undefined = names.OUTPUT_LAYER in completed or (
+        output is not None and pad is not None and not output[pad].any()
+    )
     return Checkpoint(
         name,
         config,
         {ours: found[ours] for ours in expected},
         llama.tokenizer,
-        _generation(llama, config, pad_undefined=names.OUTPUT_LAYER in completed),
+        _generation(llama, config, pad_undefined=bool(undefined)),
         licence_files(folder) + licence_files(llama.files.folder),
     )
 

@@ -44,12 +44,12 @@ def generate_answers(
     """
     embeds, mask = questions.embeds, questions.mask
     rules = model.adapter.decoding_rules(questions.contexts)
+    # Beams compare what these rules leave; without it a name would cost an answer its rivals' share.
+    # Labels are compared by their own probability, and a penalty holds as it is, as upstream's does.
+    renormalized = bool(rules)
     if settings.repetition_penalty != 1.0:
         # generate's own argument would spare as many tokens as the prompt is padded by.
         rules.insert(0, RepetitionPenaltyLogitsProcessor(settings.repetition_penalty))
-    # Beams compare what these rules leave; without it a name would cost an answer its rivals' share.
-    # Labels are compared by their own probability.
-    renormalized = bool(rules)
     if choices is not None:
         rules.append(LabelRules(choices, settings.max_new_tokens))
     if settings.temperature > 0:

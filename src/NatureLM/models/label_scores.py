@@ -52,7 +52,7 @@ def trie_logprobs(
 
     Returns
     -------
-    float64 [batch, sequences]
+    float64 [batch, sequences], on the CPU
         Log-probabilities, in the order of the sequences.
 
     Raises
@@ -64,11 +64,11 @@ def trie_logprobs(
     if not ends:
         raise ConfigError("The model's generation config names no eos_token_id; labels need an end.")
     never = _ids(language_model.generation_config.suppress_tokens)
-    device = embeds.device
-    tokens, parents = (torch.from_numpy(part).to(device) for part in (trie.tokens, trie.parents))
+    # Sums are float64, which Apple's GPU has not, and states may be on several GPUs: all meets on the CPU.
+    tokens, parents = torch.from_numpy(trie.tokens), torch.from_numpy(trie.parents)
     by_parent = torch.argsort(parents, stable=True)
     sorted_parents = np.sort(trie.parents)
-    steps = torch.zeros(len(embeds), len(trie), dtype=torch.float64, device=device)
+    steps = torch.zeros(len(embeds), len(trie), dtype=torch.float64)
     ending = torch.zeros_like(steps)
     for read in read_tree(language_model, embeds, mask, trie):
         size = max(1, LOGITS_AT_ONCE // language_model.config.vocab_size)
@@ -77,15 +77,16 @@ def trie_logprobs(
             logits = language_model.lm_head(read.states[first - read.first : stop - read.first]).float()
             logits[:, never] = -torch.inf
             whole = logits.logsumexp(-1)
-            ending[read.prompt, first:stop] = (logits[:, ends].logsumexp(-1) - whole).double()
+            ending[read.prompt, first:stop] = (logits[:, ends].logsumexp(-1) - whole).cpu().double()
             low, high = np.searchsorted(sorted_parents, [first, stop])
             after = by_parent[low:high]
-            rows = parents[after] - first
-            steps[read.prompt, after] = (logits[rows, tokens[after]] - whole[rows]).double()
+            rows = (parents[after] - first).to(logits.device)
+            found = logits[rows, tokens[after].to(logits.device)] - whole[rows]
+            steps[read.prompt, after] = found.cpu().double()
     for depth in range(1, int(trie.depths.max()) + 1):
-        nodes = torch.from_numpy(np.flatnonzero(trie.depths == depth)).to(device)
+        nodes = torch.from_numpy(np.flatnonzero(trie.depths == depth))
         steps[:, nodes] += steps[:, parents[nodes]]
-    return (steps + ending)[:, torch.from_numpy(trie.ends).to(device)]
+    return (steps + ending)[:, torch.from_numpy(trie.ends)]
 
 
 class LabelScorer:
@@ -131,7 +132,7 @@ class LabelScorer:
 
         Returns
         -------
-        float64 [windows, labels]
+        float64 [windows, labels], on the CPU
         """
         asked = self.model.read_questions(features, queries, settings or AnswerSettings(), histories)
         return trie_logprobs(self.model.language_model, asked.embeds, asked.mask, self.trie)
@@ -186,7 +187,7 @@ def presence_log_odds(
 
     Returns
     -------
-    float64 [windows, labels]
+    float64 [windows, labels], on the CPU
         log P(Yes) - log P(No).
 
     Raises
@@ -207,17 +208,16 @@ def presence_log_odds(
     kept = asked.embeds.shape[1] - len(tails[0]) + shared
     embeds, mask = asked.embeds[:, :kept], asked.mask[:, :kept]
     trie = TokenTrie.of([[*tail[shared:], *yes[:apart]] for tail in tails])
-    odds = torch.zeros(len(embeds), len(trie), dtype=torch.float64, device=embeds.device)
+    odds = torch.zeros(len(embeds), len(trie), dtype=torch.float64)
     rows = model.language_model.lm_head
     last = np.sort(trie.ends)
     for read in read_tree(model.language_model, embeds, mask, trie):
         nodes = last[slice(*np.searchsorted(last, [read.first, read.stop]))]
         if len(nodes):
-            logits = rows(read.states[torch.from_numpy(nodes - read.first).to(embeds.device)]).double()
-            odds[read.prompt, torch.from_numpy(nodes).to(embeds.device)] = (
-                logits[:, yes[apart]] - logits[:, no[apart]]
-            )
-    return odds[:, torch.from_numpy(trie.ends).to(embeds.device)]
+            states = read.states[torch.from_numpy(nodes - read.first).to(read.states.device)]
+            logits = rows(states)[:, [yes[apart], no[apart]]].cpu().double()
+            odds[read.prompt, torch.from_numpy(nodes)] = logits[:, 0] - logits[:, 1]
+    return odds[:, torch.from_numpy(trie.ends)]
 
 
 def _shared_beginning(sequences: Sequence[list[int]]) -> int:

@@ -159,6 +159,6 @@ def _sum(layer: Any, weight: torch.Tensor) -> torch.Tensor:
 def _unmerge(layer: Any) -> None:
     if layer.merged:
         weight = layer.base_layer.weight
-        weight.data = layer.unmerged_weight.to(weight.device)
+        weight.data = layer.unmerged_weight.to(weight)  # the model may have been moved, or cast
         del layer.unmerged_weight
         layer.merged_adapters.clear()

@@ -190,20 +190,24 @@ class NatureLM(PreTrainedModel, GenerationMixin):
         return self.language_model.get_output_embeddings()
 
     @torch.inference_mode()
-    def encode_audio(self, waveforms: Sequence[npt.NDArray[np.float32]]) -> list[WindowFeatures]:
+    def encode_audio(
+        self, waveforms: Sequence[npt.NDArray[np.float32]], *, whole: bool = False
+    ) -> list[WindowFeatures]:
         """Encode windows of sound, once for all questions about them.
 
         Parameters
         ----------
         waveforms : sequence of float32 [samples]
             Mono windows at ``config.sample_rate``, each at most ``config.max_window_seconds`` long.
+        whole : bool
+            Whether the published model hears shorter windows as they are, instead of padded with zeros.
 
         Returns
         -------
         list
             One entry a window, to be passed to :meth:`answer`.
         """
-        return self.audio_encoder.encode(waveforms)
+        return self.audio_encoder.encode(waveforms, whole=whole)
 
     def get_audio_features(self, contexts: Sequence[PromptContext]) -> torch.Tensor:
         """Return the tokens of windows one after another, [sum of lengths, hidden]."""

@@ -114,7 +114,8 @@ def read_tree(
         past = DynamicCache()
         for number, layer in enumerate(cache.layers):
             assert layer.keys is not None and layer.values is not None
-            past.update(layer.keys[prompts], layer.values[prompts], number)
+            its = prompts.to(layer.keys.device)  # another GPU's, where a model is spread over several
+            past.update(layer.keys[its], layer.values[its], number)
         states = language_model.model(
             inputs_embeds=inputs,
             attention_mask=hidden[:, None],

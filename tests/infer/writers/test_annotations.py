@@ -63,7 +63,7 @@ def test_combined_raven_accumulates_the_times_of_the_files(
     )
 
 
-def test_raven_tells_several_questions_apart(answer: Callable[..., Answer]) -> None:
+def test_several_questions_are_told_apart(answer: Callable[..., Answer]) -> None:
     tit = Detection("Great Tit", "Parus major", 0.9)
     rows = [
         answer("a.wav", 0.0, "Great Tit", tit),
@@ -76,6 +76,9 @@ def test_raven_tells_several_questions_apart(answer: Callable[..., Answer]) -> N
     selections = list(csv.DictReader(table.splitlines(), delimiter="\t"))
     assert [row["Question"] for row in selections] == [rows[0].query, "Its name?"]
     assert {row["Common Name"] for row in selections} == {"Great Tit"}
+    write_tables(rows, "kaleidoscope", "out", merge_consecutive=True)
+    with open("out.kaleidoscope.csv", newline="") as table:
+        assert [row["QUESTION"] for row in csv.DictReader(table)] == [rows[0].query, rows[1].query]
 
 
 def test_merged_windows_are_one_selection(jsonl: Path) -> None:
@@ -123,12 +126,13 @@ def test_audacity_labels_to_the_letter(jsonl: Path) -> None:
 
 
 def test_kaleidoscope_to_the_letter(jsonl: Path, tmp_path: Path) -> None:
+    asked = '"What are the common names for the species in the audio, if any?"'
     write_tables(jsonl, "kaleidoscope", "out", merge_consecutive=True)
     assert Path("out.kaleidoscope.csv").read_text(encoding="utf-8") == (
-        "INDIR,FOLDER,IN FILE,OFFSET,DURATION,TOP1MATCH,SCIENTIFIC NAME,CONFIDENCE,CHANNEL\n"
-        f"{tmp_path},card1,a.wav,0.0,20.0,Great Tit,Parus major,0.98,1\n"
-        f"{tmp_path},card1,a.wav,0.0,10.0,Common Cuckoo,Cuculus canorus,0.5,1\n"
-        f'{tmp_path},card2,a.wav,0.0,10.0,"Caption: ""a\tbird"",\nsinging.",,0.998131,2\n'
+        "INDIR,FOLDER,IN FILE,OFFSET,DURATION,TOP1MATCH,SCIENTIFIC NAME,CONFIDENCE,CHANNEL,QUESTION\n"
+        f"{tmp_path},card1,a.wav,0.0,20.0,Great Tit,Parus major,0.98,0,{asked}\n"
+        f"{tmp_path},card1,a.wav,0.0,10.0,Common Cuckoo,Cuculus canorus,0.5,0,{asked}\n"
+        f'{tmp_path},card2,a.wav,0.0,10.0,"Caption: ""a\tbird"",\nsinging.",,0.998131,1,Caption the audio\n'
     )
 
 

@@ -1,11 +1,14 @@
 from __future__ import annotations
 
+import ntpath
 import os
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
+from NatureLM.infer.writers import places
 from NatureLM.infer.writers.places import Header, Place, common_folder, place_of, read_header
 
 
@@ -24,8 +27,20 @@ def test_recordings_lie_beneath_the_folder_that_they_share(tmp_path: Path) -> No
 
 def test_folders_that_share_nothing_are_named_from_the_top() -> None:
     place = place_of(os.path.join(os.sep, "cards", "one", "a.wav"), "")
-    assert place == Place("", os.path.join("cards", "one"), "a.wav")
+    assert place == Place(os.sep, os.path.join("cards", "one"), "a.wav")
     assert common_folder([]) == ""
+
+
+def test_drives_of_windows_are_told_apart(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(places, "os", SimpleNamespace(path=ntpath, sep="\\", curdir="."))
+    paths = ["E:\\DATA\\a.wav", "F:\\DATA\\a.wav", "\\\\nas\\bats\\june\\a.wav"]
+    assert common_folder(paths[:2]) == ""
+    assert [place_of(path, "") for path in paths] == [
+        Place("E:\\", "DATA", "a.wav", "E"),
+        Place("F:\\", "DATA", "a.wav", "F"),
+        Place("\\\\nas\\bats\\", "june", "a.wav", "nas_bats"),
+    ]
+    assert place_of(paths[0], "E:\\") == Place("E:\\", "DATA", "a.wav")
 
 
 def test_header_of_a_recording_and_of_one_that_is_gone(make_noise: Callable[..., Path]) -> None:

@@ -48,6 +48,23 @@ def test_neighbours_become_one_row_that_says_what_the_surer_window_said(rows: li
     assert merged[0]["output"] == "Great Tit"
 
 
+def test_a_merged_row_was_recorded_when_its_first_window_was(answer: Callable[..., Answer]) -> None:
+    """Although the second is surer, and of the next day."""
+    times = ["2023-06-21T23:59:55+00:00", "2023-06-22T00:00:05+00:00"]
+    rows = [
+        answer(
+            "a.wav",
+            10.0 * place,
+            "Great Tit",
+            Detection("Great Tit", "Parus major", score),
+            recorded_at=times[place],
+        )
+        for place, score in enumerate((0.5, 0.9))
+    ]
+    (merged,) = long_rows((row.as_row() for row in rows), merge=True)
+    assert (merged["start_seconds"], merged["score"], merged["recorded_at"]) == (0.0, 0.9, times[0])
+
+
 @pytest.mark.parametrize(
     ("start", "changed", "count"),
     [

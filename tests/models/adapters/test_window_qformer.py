@@ -177,7 +177,8 @@ def published_name(name: str) -> str:
 
 
 @pytest.mark.parametrize(
-    ("seconds", "patches"), [(0.333333, 17), (0.25, 12), (0.35, 18), (0.5, 25), (0.1, 5), (1.0, 50)]
+    ("seconds", "patches"),
+    [(0.333333, 17), (0.17, 9), (0.25, 12), (0.35, 18), (0.5, 25), (0.1, 5), (1.0, 50)],
 )
 def test_halves_are_rounded_to_even(seconds: float, patches: int) -> None:
     assert patches_of(seconds) == patches

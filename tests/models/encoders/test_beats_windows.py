@@ -82,6 +82,19 @@ def test_zeros_at_the_end_are_heard(encoder: BeatsWindowEncoder, wave: np.ndarra
 
 
 @torch.inference_mode()
+def test_whole_windows_are_heard_as_they_are(encoder: BeatsWindowEncoder, wave: np.ndarray) -> None:
+    """Rows of BEANS-Zero have lengths of their own: three of two lengths, in their order."""
+    windows = [wave[:20_000], wave[:30_000], wave[5_000:25_000]]
+    found = encoder.encode(windows, whole=True)
+    assert [features.shape for features in found] == [(56, 64), (88, 64), (56, 64)]
+    for window, features in zip(windows, found, strict=True):
+        (alone,) = encoder(torch.from_numpy(window[None]).double().clamp(-1.0, 1.0))
+        assert_close(features, alone, 1e-5)
+    with pytest.raises(ConfigError, match="is longer than the"):
+        encoder.encode([np.zeros(encoder.window_samples + 1, np.float32)], whole=True)
+
+
+@torch.inference_mode()
 def test_filter_bank_is_float64(encoder: BeatsWindowEncoder, wave: np.ndarray) -> None:
     found = encoder.filter_bank(encoder.padded([wave]))
     assert found.dtype == torch.float32

@@ -15,16 +15,20 @@ RAVEN_COLUMNS = (
     *("Common Name", "Scientific Name", "Confidence", "File Offset (s)", "Begin Path"),
 )
 PROBABILITY_COLUMN = "Probability"
-"""At the end of Raven tables, where a calibration was given."""
+"""At the end of Raven's and Kaleidoscope's tables, where a calibration was given."""
 
 QUESTION_COLUMN = "Question"
-"""At the very end of Raven tables, where several questions were asked: each has selections of its own."""
+"""At the very end of Raven's and Kaleidoscope's tables, where several questions were asked: each has rows of
+its own."""
 
 RAVEN_ENDING = ".NatureLM.selections.txt"
+_MORE = {PROBABILITY_COLUMN: "probability", QUESTION_COLUMN: "query"}
+
 KALEIDOSCOPE_COLUMNS = (
     *("INDIR", "FOLDER", "IN FILE", "OFFSET", "DURATION", "TOP1MATCH"),
     *("SCIENTIFIC NAME", "CONFIDENCE", "CHANNEL"),
 )
+"""Kaleidoscope counts channels from 0: mono and left are 0."""
 
 
 class RavenCombinedWriter:
@@ -114,7 +118,7 @@ class RecordingFilesWriter:
     def _new_path(self, audio_path: str) -> Path:
         """Return the recording's file; the second of one stem (a.flac, a.wav) is named with its suffix."""
         place = place_of(audio_path, self._root)
-        folder = self._folder / place.folder
+        folder = self._folder / place.drive / place.folder
         folder.mkdir(parents=True, exist_ok=True)
         path = folder / f"{Path(place.name).stem}{self.ending}"
         number = 1
@@ -187,14 +191,17 @@ class KaleidoscopeWriter:
         The folder that all recordings share (``INDIR``).
     calibrated : bool
         Whether detections have a probability, which has a column then.
+    several_queries : bool
+        Whether several questions were asked; they have a column then.
     """
 
-    def __init__(self, path: Path, root: str, *, calibrated: bool = False) -> None:
+    def __init__(
+        self, path: Path, root: str, *, calibrated: bool = False, several_queries: bool = False
+    ) -> None:
         self._file = _create(path)
-        last = [PROBABILITY_COLUMN.upper()] if calibrated else []
-        self._file.write(csv_line([*KALEIDOSCOPE_COLUMNS, *last]))
         self._root = root
-        self._calibrated = calibrated
+        self._more = [PROBABILITY_COLUMN] * calibrated + [QUESTION_COLUMN] * several_queries
+        self._file.write(csv_line([*KALEIDOSCOPE_COLUMNS, *(name.upper() for name in self._more)]))
 
     def write(self, row: Mapping[str, Any]) -> None:
         """Write one annotation; one without a label is left out."""
@@ -206,8 +213,8 @@ class KaleidoscopeWriter:
             csv_line(
                 [
                     *(place.root, place.folder, place.name, _number(start), _number(end - start)),
-                    *(row["label"], row["scientific_name"], row["certainty"], _channel(row)),
-                    *([row.get("probability")] if self._calibrated else []),
+                    *(row["label"], row["scientific_name"], row["certainty"], int(_channel(row)) - 1),
+                    *(row.get(_MORE[name]) for name in self._more),
                 ]
             )
         )

