@@ -33,7 +33,7 @@ PREDICTIONS = [
     "Common Cuckoo, Great Tit",
     "Northern Saw-whet Owl",
     "None",
-    CANNOT_TELL,
+    "None",
     CANNOT_TELL,
     "Spring Peeper",
     "A recording of Snowy Tree Cricket and Eastern Wood-Pewee.",

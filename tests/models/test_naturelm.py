@@ -17,7 +17,6 @@ from NatureLM.training.answers import answer_forms
 
 FOCAL = "What is the common name for the focal species in the audio?"
 LIST = "What are the common names for the species in the audio, if any?"
-NAMED_ALL_THE_SAME = pytest.mark.xfail(strict=True, reason="these weights name the species (model card)")
 UNKNOWN = "I cannot tell from this model."
 
 MakeFeatures = Callable[..., torch.Tensor]
@@ -220,10 +219,7 @@ def test_the_models_own_answer_can_be_followed_up(model: NatureLM, two_birds: to
             "What is the focal species of each recording?",
             "The first: Great Tit. The second: Spring Peeper.",
         ),
-        pytest.param(
-            *("What is the life stage of the animal in the second recording?", UNKNOWN),
-            marks=NAMED_ALL_THE_SAME,
-        ),
+        ("What is the life stage of the animal in the second recording?", UNKNOWN),
         ("<AudioHere> and <AudioHere>: is the focal species the same in both recordings?", "No"),
     ],
 )
