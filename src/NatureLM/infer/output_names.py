@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 FAILURES = ".failures.jsonl"
@@ -40,6 +40,11 @@ def free_number(results: Path, *others: Path, companions: Sequence[str] = (FAILU
     ):
         number += 1
     return number
+
+
+def first_free(names: Iterable[Path]) -> Path:
+    """Return the first of these names that nothing has."""
+    return next(path for path in names if not path.exists())
 
 
 def numbered(path: Path, number: int) -> Path:

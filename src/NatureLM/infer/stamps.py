@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import os
+from itertools import chain, count
 from pathlib import Path
+
+from NatureLM.infer.output_names import first_free
 
 
 def stamp(path: Path) -> str:
@@ -24,11 +27,8 @@ def stamp(path: Path) -> str:
 
 def set_aside(path: Path) -> Path:
     """Give a file or folder a name that is free, ``june.changed.csv``; return it."""
-    aside, number = path.with_name(f"{path.stem}.changed{path.suffix}"), 1
-    while aside.exists():
-        number += 1
-        aside = path.with_name(f"{path.stem}.changed.{number}{path.suffix}")
-    return path.rename(aside)
+    ends = chain([""], (f".{number}" for number in count(2)))
+    return path.rename(first_free(path.with_name(f"{path.stem}.changed{end}{path.suffix}") for end in ends))
 
 
 def _files(path: Path) -> list[tuple[str, int, int]]:

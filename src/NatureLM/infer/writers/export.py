@@ -7,11 +7,13 @@ import shutil
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
+from itertools import chain, count
 from pathlib import Path
 from typing import Any
 
 from NatureLM.errors import ConfigError
 from NatureLM.infer.answers import Answer
+from NatureLM.infer.output_names import first_free
 from NatureLM.infer.writers.annotations import AudacityWriter, RavenWriter
 from NatureLM.infer.writers.formats import JSONL, Contents, Format, Outputs, choose_outputs
 from NatureLM.infer.writers.jsonl import JsonlWriter, read_rows
@@ -164,7 +166,8 @@ def put_in_place(unfinished: Path, final: Path) -> None:
     if not unfinished.is_dir():
         unfinished.replace(final)
         return
-    old = _free(final, ".old")
+    ends = chain([""], (f".{number}" for number in count(1)))
+    old = first_free(final.with_name(f"{final.name}.old{end}") for end in ends)
     if final.exists():
         final.rename(old)
     unfinished.rename(final)
@@ -213,14 +216,6 @@ def _parameters_beside(source: Path) -> dict[str, Any]:
     except (OSError, ValueError):
         return {}
     return parameters if isinstance(parameters, dict) else {}
-
-
-def _free(path: Path, suffix: str) -> Path:
-    """Return a name beside ``path`` that nothing has."""
-    free, number = path.with_name(path.name + suffix), 1
-    while free.exists():
-        free, number = path.with_name(f"{path.name}{suffix}.{number}"), number + 1
-    return free
 
 
 def _remove_ours(folder: Path, ending: str) -> None:
