@@ -1,3 +1,5 @@
+import os
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -25,6 +27,19 @@ def files(tmp_path: Path) -> Iterator[AppFiles]:
 def test_the_folder_lists_its_recordings_but_no_links_out_of_it(files: AppFiles) -> None:
     assert files.listed() == ["june/a.wav"]
     assert files.chosen("june/a.wav").name == "a.wav"
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems have no such names")
+def test_names_that_are_no_text_are_listed_and_chosen(files: AppFiles) -> None:
+    assert files.recordings_dir is not None
+    odd = files.recordings_dir / os.fsdecode(b"june/caf\xe9.wav")
+    odd.write_bytes(b"RIFF")
+    assert files.listed() == ["june/a.wav", "june/caf\\xe9.wav"]
+    assert files.chosen("june/caf\\xe9.wav") == odd
+    assert display_names([odd]) == ["caf\\xe9.wav"]
+    again = AppFiles(AppSettings(assets_dir=odd.parent))
+    assert [path.name for path in again.examples] == ["a.wav"]  # a page cannot name the other
+    again.remove()
 
 
 @pytest.mark.parametrize(

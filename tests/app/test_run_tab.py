@@ -14,6 +14,7 @@ from NatureLM.app.long_recording import LongRecording
 from NatureLM.app.run_tab import RunState
 from NatureLM.app.runs import Run
 from NatureLM.errors import ConfigError, NatureLMError
+from NatureLM.infer.kept_features import KeptFeatures
 
 ASSETS = Path(__file__).parents[2] / "assets"
 QUERY = "What are the common names for the species in the audio, if any?"
@@ -185,6 +186,40 @@ def test_a_run_ends_when_nobody_can_see_it_any_more(house: House) -> None:
     outputs.close()
     assert run.cancelled
     assert run.wait(60)
+
+
+def test_a_fault_late_in_a_run_leaves_its_answers(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    tab, state = Batch(house), RunState()
+
+    def full(self: KeptFeatures, features: Any) -> None:
+        if list(state_files(state)):
+            raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(KeptFeatures, "add", full)
+    tab.press(state, *LONG)
+    *_, (_, text, _, _, files) = (shown for shown in tab.run(state, *LONG) if not is_nothing(shown))
+    assert state.run is not None
+    assert 0 < state.run.answers < 1250
+    assert f"Ended before its time.</b> {state.run.answers} answers about 1 of 1" in text
+    assert "The run ended by a fault: [Errno 28] No space left on device" in text
+    assert [Path(path).name for path in files][:2] == ["results.jsonl", "results.csv"]
+    assert len(Path(files[0]).read_text().splitlines()) == state.run.answers
+
+
+def state_files(state: RunState) -> list[Path]:
+    """Return the run's results, where it has any."""
+    jsonl = state.run.jsonl if state.run else None
+    return [jsonl] if jsonl is not None and jsonl.exists() and jsonl.stat().st_size else []
+
+
+def test_a_fault_of_a_run_is_not_called_no_run(house: House) -> None:
+    tab, state = Batch(house), RunState()
+    outputs, run = begun(tab, state, LONG)
+    assert "Ended by a fault" in tab.broken_off(state)
+    tab.press(state, *SHORT)
+    assert "Nothing was begun" in tab.broken_off(state)
+    run.cancel()
+    list(outputs)
 
 
 def test_all_runs_are_ended_with_the_app(house: House) -> None:

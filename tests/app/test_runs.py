@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from NatureLM.app.house import House
-from NatureLM.app.results import counts_chart, table, timeline, write_files
+from NatureLM.app.results import counts_chart, failures_html, table, timeline, write_files
 from NatureLM.app.run_tab import RunState, end_run
 from NatureLM.app.runs import Run
 
@@ -55,6 +55,28 @@ def test_another_floor_gives_the_answers_of_a_new_run(run: Run, house: House) ->
         model.audio_encoder.encode = encode  # type: ignore[method-assign]
     assert high == ["Northern Saw-whet Owl", "None", "None", "None"]
     assert [row["output"] for row in run.rows()][3] == "Great Tit"
+
+
+def test_a_file_names_every_recording_that_cannot_be_read(run: Run, tmp_path: Path) -> None:
+    files = write_files(run.jsonl, run.named, run.failures)
+    assert [Path(path).name for path in (files[0], files[-1])] == ["results.jsonl", "results.failures.jsonl"]
+    (line,) = Path(files[-1]).read_text().splitlines()
+    failure = json.loads(line)
+    assert failure["audio_path"] == "great_tit (2).ogg"
+    assert "great_tit.ogg is not audio that can be read" in failure["reason"]
+
+    (tmp_path / "results.jsonl").touch()
+    only = write_files(tmp_path / "results.jsonl", {}, run.failures)
+    assert [Path(path).name for path in only] == ["results.failures.jsonl"]
+
+
+def test_what_is_not_shown_of_failures_is_counted() -> None:
+    shown = failures_html([f"{number}.wav: is empty" for number in range(203)])
+    assert shown.count("<li>") == 51
+    assert "49.wav" in shown
+    assert "50.wav" not in shown
+    assert "… and 153 more" in shown
+    assert "more" not in failures_html(["a.wav: is empty"])
 
 
 def test_files_hold_the_answers_by_the_recordings_names(run: Run) -> None:
@@ -170,11 +192,21 @@ def test_nothing_is_left_of_a_run_whose_visitor_has_left(house: House) -> None:
     run.start()
     while not run.answers and not run.wait(0.05):
         pass
+    features = folder / "features"
+    assert features.exists()
     end_run(RunState(run))
     assert run.wait(60)
     assert run.answers < 400
+    assert gone(features)
+    assert len(list(run.rows())) == run.answers  # the page may still be open, with links to the results
+    run.discard()
+    assert gone(folder)
+    end_run(RunState())
+
+
+def gone(folder: Path) -> bool:
+    """Wait until a folder is no longer there."""
     until = time.monotonic() + 10
     while folder.exists() and time.monotonic() < until:
         time.sleep(0.02)
-    assert not folder.exists()
-    end_run(RunState())
+    return not folder.exists()

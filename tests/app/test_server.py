@@ -46,13 +46,13 @@ def raw(server: Any, path: str) -> bytes:
         return b"".join(iter(lambda: connection.recv(65536), b""))
 
 
-def upload(server: Any, name: str, content: bytes) -> tuple[int, Any]:
+def upload(server: Any, name: str, content: bytes, headers: dict[str, str] | None = None) -> tuple[int, Any]:
     """Upload a file; return the status and the answer."""
     head = f'--x\r\nContent-Disposition: form-data; name="files"; filename="{name}"\r\n\r\n'.encode()
     request = urllib.request.Request(
         server.url + "gradio_api/upload",
         head + content + b"\r\n--x--\r\n",
-        {"Content-Type": "multipart/form-data; boundary=x"},
+        {"Content-Type": "multipart/form-data; boundary=x", **(headers or {})},
     )
     try:
         with urllib.request.urlopen(request, timeout=60) as answer:
@@ -125,7 +125,12 @@ def test_a_batch_ends_with_its_files(client: Any, tmp_path: Path) -> None:
     assert "<span>Great Tit</span>" in chart
     assert [row[3] for row in rows["data"]] == ["Great Tit", "None"]
     by_name = {Path(path).name: path for path in downloads}
-    assert set(by_name) == {"results.jsonl", "results.csv", "results.raven.zip", "results.audacity.zip"}
+    answers = ["results.jsonl", "results.csv", "results.raven.zip", "results.audacity.zip"]
+    assert list(by_name) == [*answers, "results.failures.jsonl"]
+    (line,) = Path(by_name["results.failures.jsonl"]).read_text().splitlines()
+    failure = json.loads(line)
+    assert failure["audio_path"] == "broken.wav"
+    assert failure["reason"].startswith("broken.wav is not audio that can be read")
     with zipfile.ZipFile(by_name["results.audacity.zip"]) as labels:
         texts = [labels.read(name).decode() for name in labels.namelist()]
     assert "0.000000\t10.000000\tGreat Tit\n" in texts
@@ -217,6 +222,11 @@ def test_routes_that_the_page_does_not_need_are_closed(server: Any, status: Stat
     assert status(f"{server.url}gradio_api/{route}") == 404
     assert status(f"{server.url}{route}") == 404
     assert status(f"{server.url}monitoring") == 404
+
+
+@pytest.mark.parametrize(("site", "expected"), [("cross-site", 403), ("same-origin", 200), ("none", 200)])
+def test_pages_of_other_sites_upload_nothing(server: Any, site: str, expected: int) -> None:
+    assert upload(server, "a.wav", b"RIFF", {"Sec-Fetch-Site": site})[0] == expected
 
 
 def test_uploads_are_limited(server: Any) -> None:
@@ -354,6 +364,18 @@ def test_damaged_files_and_other_types_are_named_in_one_sentence(client: Any, tm
             )
         assert "Traceback" not in str(raised.value)
         assert "naturelm-app-" not in str(raised.value)
+
+
+def test_half_a_recording_is_not_taken_for_all_of_it(client: Any, tmp_path: Path) -> None:
+    samples, rate = soundfile.read(ASSETS / "dawn_25s.ogg")
+    soundfile.write(tmp_path / "cut.flac", samples, rate)
+    whole = (tmp_path / "cut.flac").read_bytes()
+    (tmp_path / "cut.flac").write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(Exception, match=r"cut\.flac.* use /long_recording") as raised:
+        client.predict(
+            client_module.handle_file(tmp_path / "cut.flac"), QUERY, 10.0, 10.0, 0.25, api_name="/ask"
+        )
+    assert "is used" not in str(raised.value)
 
 
 def test_two_programs_at_once_get_their_own_answers(server: Any) -> None:

@@ -181,6 +181,13 @@ def test_the_header_precedes_the_name_and_the_name_fills_gaps(tmp_path: Path) ->
     assert read.recorded_at == at("2020-01-01T00:00:00+00:00")
 
 
+@pytest.mark.parametrize(("model", "expected"), [("AudioMoth", None), ("SM4", "1970-01-01T00:00:05+00:00")])
+def test_guano_of_a_clock_that_was_never_set(tmp_path: Path, model: str, expected: str | None) -> None:
+    guano = chunk(b"guan", f"GUANO|Version:1.0\nModel:{model}\nTimestamp:1970-01-01T00:00:05Z\n".encode())
+    read = read_metadata(wav(tmp_path / "19700101_000005.WAV", FMT, guano, DATA)).recorded_at
+    assert read == (None if expected is None else at(expected))
+
+
 def test_rf64_and_its_64_bit_size(tmp_path: Path) -> None:
     sizes = chunk(b"ds64", struct.pack("<QQQI", 0, 3200, 1600, 0))
     data = chunk(b"data", b"\1\0" * 1600, size=0xFFFFFFFF)
@@ -274,6 +281,10 @@ UTC_TIME, LOCAL_TIME = "2023-06-21T19:17:30+00:00", "2023-06-21T19:17:30"
         ("PLOT_1_20230621_191730.wav", LOCAL_TIME, "PLOT_1", None),
         ("ARIZONA-1_20230621$191730.wav", LOCAL_TIME, "ARIZONA-1", None),
         ("MARSH_0+1_20230621$191730.wav", LOCAL_TIME, "MARSH", None),
+        ("MARSH_0+1_20230621191730.wav", LOCAL_TIME, "MARSH", None),
+        ("MARSH_202306211917301.wav", None, None, None),
+        ("MARSH_20231321191730.wav", None, "MARSH", None),
+        ("MARSH_2023-06-2119:17:30.wav", None, None, None),
         ("MARSH_20230621_191730_000.wav", LOCAL_TIME, "MARSH", None),
         ("MARSH_20230621_191730_123456.wav", MICRO, "MARSH", None),
         ("North Shore 3_20230621_191730_clip.mp3", LOCAL_TIME, "North Shore 3", None),

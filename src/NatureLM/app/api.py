@@ -10,6 +10,7 @@ from gradio import FileData
 
 from NatureLM.app.house import House
 from NatureLM.app.numbers import number_of
+from NatureLM.audio.recording import USED
 from NatureLM.errors import ConfigError, RecordingError
 from NatureLM.infer.answers import Answer, Failure
 from NatureLM.infer.engine import Recording
@@ -72,7 +73,10 @@ class Api:
                 return rows
             for _, event in batch:
                 if isinstance(event, Failure):
-                    raise RecordingError(event.reason)
+                    # Half the answers would look like all of them.
+                    reason = event.reason.removesuffix(USED).rstrip()
+                    before = " For the answers up to there use /long_recording."
+                    raise RecordingError(f"{reason}{before if rows else ''}")
                 if isinstance(event, Answer):
                     rows.append(event.as_row())
             if len(rows) > MOST_WINDOWS:

@@ -29,9 +29,6 @@ MOST_WAITING = 32
 
 SYSTEM_FONTS = ("system-ui", "-apple-system", "Segoe UI", "Roboto", "Helvetica Neue", "sans-serif")
 
-KEPT_SECONDS = 24 * 3600
-"""Uploads and results that are older are removed while the app runs; all of them when it ends."""
-
 logger = logging.getLogger("NatureLM.app")
 
 
@@ -164,6 +161,7 @@ def page(house: House) -> gr.Blocks:
     from NatureLM.app.api import Api
     from NatureLM.app.batch import Batch
     from NatureLM.app.chat import Chat
+    from NatureLM.app.files import KEPT_SECONDS
     from NatureLM.app.long_recording import LongRecording
     from NatureLM.app.prompts import tasks_of
 

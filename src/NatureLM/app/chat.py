@@ -12,7 +12,7 @@ from typing import Any
 import gradio as gr
 
 from NatureLM.app.conversations import About, ChatState, Conversation
-from NatureLM.app.files import display_names
+from NatureLM.app.files import KEPT_SECONDS, display_names
 from NatureLM.app.house import House
 from NatureLM.app.messages import in_parts, least_evidence, messages, rows, said_by_model
 from NatureLM.app.model import Stopped
@@ -274,7 +274,7 @@ class Chat:
     def build(self) -> None:
         """Lay the tab out."""
         house = self._house
-        state = gr.State(ChatState(), time_to_live=6 * 3600, delete_callback=ChatState.forget)
+        state = gr.State(ChatState(), time_to_live=KEPT_SECONDS, delete_callback=ChatState.forget)
         number, asked = gr.Number(0, visible=False), gr.Number(0, visible=False)
         with gr.Row():
             with gr.Column(scale=6, min_width=320):

@@ -11,10 +11,14 @@ from pathlib import Path
 from NatureLM.app.settings import AppSettings
 from NatureLM.app.temporary import TemporaryFolder
 from NatureLM.audio import find_recordings, probe, recording_suffixes
+from NatureLM.audio.decoding import display_path
 from NatureLM.errors import NatureLMError, RecordingError
 
 MOST_LISTED = 5000
 """Recordings of ``--recordings-dir`` that the page offers by name."""
+
+KEPT_SECONDS = 24 * 3600
+"""Uploads and results that are older are removed while the app runs; all of them when it ends."""
 
 
 class AppFiles:
@@ -37,7 +41,8 @@ class AppFiles:
         self._temporary = TemporaryFolder()
         self.uploads = self._temporary.uploads
         folder = settings.examples_folder
-        self.examples = [] if folder is None else find_recordings([folder.resolve()])
+        found = [] if folder is None else find_recordings([folder.resolve()])
+        self.examples = [path for path in found if path.as_posix().isprintable()]  # a page is text
         self.recordings_dir = None if settings.recordings_dir is None else settings.recordings_dir.resolve()
 
     @property
@@ -98,15 +103,18 @@ class AppFiles:
         return wrong
 
     def listed(self) -> list[str]:
-        """Return the recordings of ``--recordings-dir``, as paths within it."""
+        """Return the recordings of ``--recordings-dir``, as printable paths within it."""
+        return list(self._listed())
+
+    def _listed(self) -> dict[str, Path]:
         if self.recordings_dir is None:
-            return []
+            return {}
         try:
             found = find_recordings([self.recordings_dir])
         except NatureLMError:
-            return []
+            return {}
         inside = [path for path in found[:MOST_LISTED] if self.may_read(path)]
-        return [path.relative_to(self.recordings_dir).as_posix() for path in inside]
+        return {display_path(path.relative_to(self.recordings_dir).as_posix()): path for path in inside}
 
     def chosen(self, name: str) -> Path:
         """Return the recording of ``--recordings-dir`` that a name of :meth:`listed` stands for.
@@ -117,6 +125,8 @@ class AppFiles:
             It is none.
         """
         path = None if self.recordings_dir is None else self.recordings_dir / name
+        if path is not None and not os.path.exists(path):
+            path = self._listed().get(name, path)  # a name that is no text goes by another
         real = None if path is None else Path(os.path.realpath(path))
         if real is None or not real.is_relative_to(self.recordings_dir or real) or not real.is_file():
             raise RecordingError(
@@ -142,7 +152,7 @@ class AppFiles:
 
 
 def display_names(paths: Sequence[Path]) -> list[str]:
-    """Return a name for each recording; those of equal names are numbered.
+    """Return a printable name for each recording; those of equal names are numbered.
 
     Examples
     --------
@@ -151,9 +161,9 @@ def display_names(paths: Sequence[Path]) -> list[str]:
     """
     names: list[str] = []
     for path in paths:
-        name, number = path.name, 1
+        name, number = display_path(path.name), 1
         while name in names:
             number += 1
-            name = f"{path.stem} ({number}){path.suffix}"
+            name = display_path(f"{path.stem} ({number}){path.suffix}")
         names.append(name)
     return names

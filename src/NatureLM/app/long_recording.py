@@ -8,6 +8,7 @@ from typing import Any
 
 import gradio as gr
 
+from NatureLM.app.files import KEPT_SECONDS
 from NatureLM.app.house import House
 from NatureLM.app.numbers import Slider
 from NatureLM.app.prompts import DEFAULT_QUERY
@@ -52,7 +53,7 @@ class LongRecording(RunTab):
     def build(self) -> None:
         """Lay the tab out."""
         house = self._house
-        state = gr.State(RunState(), time_to_live=6 * 3600, delete_callback=end_run)
+        state = gr.State(RunState(), time_to_live=KEPT_SECONDS, delete_callback=end_run)
         has_folder = house.files.recordings_dir is not None
         with gr.Row():
             with gr.Column(scale=1, min_width=300):

@@ -14,7 +14,9 @@ from typing import TYPE_CHECKING, Any
 
 from NatureLM.app.player import Span, clock, shade
 from NatureLM.app.spectrogram import ticks
-from NatureLM.infer.writers import annotation_rows, read_rows, write_tables
+from NatureLM.infer.answers import Failure
+from NatureLM.infer.output_names import FAILURES
+from NatureLM.infer.writers import JsonlWriter, annotation_rows, read_rows, write_tables
 from NatureLM.infer.writers.annotations import AudacityWriter, RavenWriter
 from NatureLM.infer.writers.places import Header, read_header
 from NatureLM.infer.writers.rows import are_calibrated, have_several_queries
@@ -24,6 +26,9 @@ if TYPE_CHECKING:
 
 MOST_ROWS = 2000
 """Rows of a table on the page; the files hold all."""
+
+MOST_REASONS = 50
+"""Recordings that could not be read, as the page names them; a file holds all."""
 
 MOST_LANES = 25
 """Species of a chart, the most frequent first."""
@@ -140,8 +145,8 @@ def _mark(row: Mapping[str, Any], seconds: float) -> str:
     )
 
 
-def write_files(jsonl: Path, named: Mapping[str, str]) -> list[str]:
-    """Write the other formats beside a run's rows; return all files, folders as zip.
+def write_files(jsonl: Path, named: Mapping[str, str], failures: Sequence[Failure] = ()) -> list[str]:
+    """Write the other formats beside a run's rows; return all files there are, folders as zip.
 
     Parameters
     ----------
@@ -149,7 +154,16 @@ def write_files(jsonl: Path, named: Mapping[str, str]) -> list[str]:
         Rows of a run; its stem is that of the other files. Its recordings are called by their names.
     named : mapping
         For each name of a recording its path, whose header tells the highest frequency for Raven.
+    failures : sequence of Failure
+        What is wrong with recordings, as it is to be read; a file of its own.
     """
+    outputs = [*_write_answers(jsonl, named), *_write_failures(jsonl, failures)]
+    return [str(path) for path in outputs]
+
+
+def _write_answers(jsonl: Path, named: Mapping[str, str]) -> list[Path]:
+    if not jsonl.stat().st_size:
+        return []
     outputs = [jsonl]
     outputs += write_tables(read_rows(jsonl), "csv", jsonl.with_suffix(""), overwrite=True)
     raven, audacity = jsonl.with_suffix(".raven"), jsonl.with_suffix(".audacity")
@@ -172,12 +186,24 @@ def write_files(jsonl: Path, named: Mapping[str, str]) -> list[str]:
     for folder in (raven, audacity):
         outputs.append(Path(shutil.make_archive(str(folder), "zip", folder)))
         shutil.rmtree(folder)
-    return [str(path) for path in outputs]
+    return outputs
+
+
+def _write_failures(jsonl: Path, failures: Sequence[Failure]) -> list[Path]:
+    if not failures:
+        return []
+    path = jsonl.with_suffix(FAILURES)
+    with closing(JsonlWriter(path)) as writer:
+        for failure in failures:
+            writer.write(failure.as_row())
+    return [path]
 
 
 def failures_html(reasons: Sequence[str]) -> str:
     """Return what is wrong with recordings that could not be read, or could be only in part."""
     if not reasons:
         return ""
-    items = "".join(f"<li>{escape(reason)}</li>" for reason in reasons[:50])
+    items = "".join(f"<li>{escape(reason)}</li>" for reason in reasons[:MOST_REASONS])
+    if len(reasons) > MOST_REASONS:
+        items += f"<li>… and {len(reasons) - MOST_REASONS} more</li>"
     return f'<div class="notice" role="alert"><b>Not all could be read</b><ul>{items}</ul></div>'

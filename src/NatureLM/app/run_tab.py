@@ -11,6 +11,7 @@ from typing import Any
 
 import gradio as gr
 
+from NatureLM.app.files import KEPT_SECONDS
 from NatureLM.app.house import House
 from NatureLM.app.numbers import FLOOR, Slider, number_of
 from NatureLM.app.player import clock
@@ -142,7 +143,7 @@ class RunTab:
         mine = state.latest = object()
         if state.run is not None:
             state.run.end()
-        end_run(state)
+            state.run.discard()
         if self._house.model.is_loading:
             yield state, "The model is still being loaded …", "", None, None
         while self._house.model.is_loading and not state.is_dropped and state.latest is mine:
@@ -184,7 +185,7 @@ class RunTab:
         while not run.look(LOOK_SECONDS) and not run.is_over:
             grown, shown = run.answers != shown, run.answers
             yield from run.shown(lambda grown=grown: self._so_far(state, run, grown))  # type: ignore[misc]
-        if run.error is not None and not run.is_over:
+        if run.error is not None and not run.answers and not run.is_over:
             raise self._house.error(run.error, "The run ended")
         if not run.is_over:
             yield from self._settled(state, run)
@@ -208,14 +209,20 @@ class RunTab:
             yield from run.shown(lambda: self._finished(state, run))
 
     def _finished(self, state: RunState, run: Run) -> tuple[Any, ...]:
-        files = write_files(run.jsonl, run.named) if run.answers else None
-        wrong = [self._house.files.plain(text) for text in run.failures]
+        plain = self._house.files.plain
+        failures = [replace(failure, reason=plain(failure.reason)) for failure in run.failures]
+        files = write_files(run.jsonl, run.named, failures)
         ended = "Cancelled" if run.cancelled else "Done"
+        broken = ""
+        if run.error is not None:
+            ended = "Ended before its time"
+            broken = f'<div class="notice" role="alert">{escape(plain(run.error))}</div>'
         text = (
             f'<div class="state" role="status"><b>{ended}.</b> {_counted(run)} about '
-            f"{run.answered_recordings} of {len(run.named)} recordings.</div>{failures_html(wrong)}"
+            f"{run.answered_recordings} of {len(run.named)} recordings.</div>{broken}"
+            f"{failures_html([failure.reason for failure in failures])}"
         )
-        return state, text, self._picture(run), table(run.rows()), files
+        return state, text, self._picture(run), table(run.rows()), files or None
 
     def cancel(self, state: RunState) -> tuple[Any, ...]:
         """End the run early, what is answered stays; return state and progress."""
@@ -232,6 +239,12 @@ class RunTab:
         names = list(state.run.named)
         about = names[0] if len(names) == 1 else f"{names[0]} and {len(names) - 1} more"
         return f'<div role="status">Nothing was begun; the answers here are about {escape(about)}.</div>'
+
+    def broken_off(self, state: RunState) -> str:
+        """Return what is to be said where a run could not begin, or ended by a fault."""
+        if state.is_waiting or state.run is None:
+            return self.not_begun(state)
+        return '<div role="status">Ended by a fault; its results could not be written.</div>'
 
     def answer_again(self, state: RunState, floor: float | None) -> Generator[tuple[Any, ...], None, None]:
         """Answer with another floor, a run that goes on when it has ended; outputs as of :meth:`start`."""
@@ -284,7 +297,7 @@ class RunTab:
             **api,
         )
         pressed.failure(self.not_begun, state, progress, **at_once)
-        begun.failure(self.not_begun, state, progress, **at_once)
+        begun.failure(self.broken_off, state, progress, **at_once)
         cancel.click(self.cancel, state, [state, progress], **at_once)
         floor.release(said(self.answer_again), [state, floor], outputs, trigger_mode="multiple", **private)
 
@@ -323,9 +336,9 @@ def _progress(run: Run) -> str:
 
 
 def end_run(state: RunState) -> None:
-    """End the run of a visitor who has left, and remove its files."""
+    """End the run of a visitor who has left, whose page may still be open: links to its files hold a day."""
     if state.run is not None:
-        state.run.discard()
+        state.run.discard(results_after=KEPT_SECONDS)
 
 
 def answers_table(elem_id: str) -> gr.DataFrame:

@@ -51,7 +51,7 @@ class Run(Showing):
         How many recordings they are about.
     done_recordings : int
         How many recordings are over with, those that cannot be read among them.
-    failures : list of str
+    failures : list of Failure
         What is wrong with recordings.
     error : str or None
         What ended the run.
@@ -76,10 +76,10 @@ class Run(Showing):
             Recording(name, tuple(queries), path=path) for name, path in zip(names, paths, strict=True)
         ]
         self.named = {name: str(path) for name, path in zip(names, paths, strict=True)}
-        self._folder = folder
+        self._folder, self._features = folder, folder / "features"
         self.jsonl = folder / "results.jsonl"
-        self._kept = engine.keep = KeptFeatures(folder / "features")
-        self.failures: list[str] = []
+        self._kept = engine.keep = KeptFeatures(self._features)
+        self.failures: list[Failure] = []
         self.error: str | None = None
         self.total_seconds = 0.0
         self.done_seconds = 0.0
@@ -110,13 +110,15 @@ class Run(Showing):
         self.cancel()
         super().end()
 
-    def discard(self) -> None:
-        """End it, and remove what it wrote as soon as it has ended."""
+    def discard(self, results_after: float = 0.0) -> None:
+        """End it, and remove what it wrote as soon as it has ended, its results that many seconds later."""
 
         def remove() -> None:
             self._ended.wait()
             with self.answering_again, self._sending:
-                shutil.rmtree(self._folder, ignore_errors=True)
+                shutil.rmtree(self._features, ignore_errors=True)
+            time.sleep(results_after)
+            shutil.rmtree(self._folder, ignore_errors=True)
 
         self.is_over = True
         self.cancel()
@@ -196,7 +198,7 @@ class Run(Showing):
                         self.done_seconds = before
                         self.done_recordings += 1
                     if isinstance(event, Failure):
-                        self.failures.append(event.reason)
+                        self.failures.append(event)
 
     def answer_again(self) -> Iterator[int]:
         """Answer with the floor that is wanted, without hearing anything again; yield the count so far.

@@ -35,6 +35,7 @@ MOST_REQUEST_BYTES = 8_000_000
 """Of a request that is no upload."""
 
 TOO_LARGE = 413, b"The request is too large."
+FOREIGN = 403, b"Another site's page has no business here."
 
 POLICY = "; ".join(
     (
@@ -183,7 +184,11 @@ class Guard:
                 named = route.removeprefix(kind)
                 if not (self._files.may_read(named) and self._files.may_read(unquote(named))):
                     return 403, b"This file is not the app's to show."
-        length = next((value for name, value in scope["headers"] if name == b"content-length"), b"0")
+        headers = dict(scope["headers"])
+        # Uploads need no leave of the browser's, whatever page they come from.
+        if scope["method"] not in ("GET", "HEAD") and headers.get(b"sec-fetch-site") == b"cross-site":
+            return FOREIGN
+        length = headers.get(b"content-length", b"0")
         if not _is_upload(scope) and length.isdigit() and int(length) > MOST_REQUEST_BYTES:
             return TOO_LARGE
         return None

@@ -65,7 +65,8 @@ _AUDIOMOTH_ID = re.compile(r"\bAudioMoth ([0-9A-Fa-f]{16})\b")
 _NAME = re.compile(
     r"(?:(?P<prefix>.*?)[_\-. ]|S|)"  # S: newer Frontier Labs names, S<start>_E<end>
     r"(?P<year>\d{4})(?P<dash>-?)(?P<month>\d\d)(?P=dash)(?P<day>\d\d)"
-    r"(?P<between>[_$T\- ])"  # $: the clock was set by GPS (SM3BAT user guide, 8.1)
+    r"(?P<between>[_$T\- ]|(?<=\d{8})(?=\d{6}(?!\d)))"  # $: clock set by GPS (SM3BAT user guide, 8.1);
+    # nothing: the same name once a program has left the $ out, as browsers' uploads do
     r"(?P<hour>\d\d)(?P<colon>[:\-]?)(?P<minute>\d\d)(?P=colon)(?P<second>\d\d)"
     r"(?:[_.](?P<fraction>\d{3}(?:\d{3})?)(?!\d))?"
     r"(?P<offset>Z|[+-]\d\d:?\d\d)?"
@@ -129,7 +130,10 @@ def read_metadata(path: Path) -> RecorderMetadata:
     original = _from_name(re.split(r"[/\\]", fields.get("Original Filename", ""))[-1], is_audiomoth)
     own = _from_name(path.name, is_audiomoth)
     return RecorderMetadata(
-        recorded_at=_from_guano(fields) or _from_comment(comment) or original.recorded_at or own.recorded_at,
+        recorded_at=_from_guano(fields, is_audiomoth)
+        or _from_comment(comment)
+        or original.recorded_at
+        or own.recorded_at,
         site=_named_site(fields) or own.site or original.site or _coordinates(fields),
         recorder=_guano_recorder(fields)
         or _audiomoth_recorder(f"{artist} {comment}", is_audiomoth)
@@ -236,9 +240,10 @@ def _is_audiomoth(comment: str, artist: str, fields: dict[str, str]) -> bool:
     )
 
 
-def _from_guano(fields: dict[str, str]) -> datetime | None:
+def _from_guano(fields: dict[str, str], is_audiomoth: bool) -> datetime | None:
     match = _GUANO_TIMESTAMP.fullmatch(fields.get("Timestamp", ""))
-    return match and _date_and_time(match, match["offset"])
+    stated = match and _date_and_time(match, match["offset"])
+    return _of_audiomoth(stated) if is_audiomoth else stated
 
 
 def _from_comment(comment: str) -> datetime | None:
