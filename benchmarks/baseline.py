@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 import numpy as np
@@ -25,8 +26,12 @@ PLACEHOLDERS = {
     ConceptType.SOUND: "{a_sound}",
 }
 
-RANKS = {"common": "common", "english": "common", "scientific": "scientific", "latin": "scientific"} | {
-    rank: rank for rank in ("genus", "family", "order")
+RANKS = {
+    **dict.fromkeys(("common", "english", "everyday", "vernacular"), "common"),
+    **dict.fromkeys(("scientific", "latin", "binomial"), "scientific"),
+    **dict.fromkeys(("genus", "genera"), "genus"),
+    **dict.fromkeys(("family", "families"), "family"),
+    **dict.fromkeys(("order", "orders"), "order"),
 }
 
 
@@ -115,11 +120,13 @@ class TemplateBaseline:
             scientific = any(concept.type is ConceptType.SCIENTIFIC for concept in concepts)
             forms = ("scientific",) if scientific else ("common",)
         elif task.endswith("ranks"):
-            ranks = [RANKS[word] for word in query.replace(",", " ").split() if word in RANKS]
+            ranks = [RANKS[word] for word in re.findall("[a-z]+", query.lower()) if word in RANKS]
             asked = list(dict.fromkeys(ranks))[:2]
             forms = tuple(rank for rank in RANK_NOUNS if rank in asked) or ("common",)
         elif task == "either_kind":
             forms = ("kind",)
+        elif task == "focal_kind":
+            classes = frozenset()  # kinds in the question are examples
         elif task.endswith("scientific"):
             forms = ("scientific",)
         number = 3 if "three" in query else 2

@@ -41,7 +41,7 @@ from NatureLM.training.tasks import TASK_SHARES, Example, TaskMaker
 SEED = 77_003
 BATCH_SIZE = 64
 BASELINE_ONE_IN = 3
-"""The baseline compares each question with some 25,000 wordings, so it is asked only some."""
+"""The baseline compares each question with tens of thousands of wordings, so it is asked only some."""
 
 MIXED = (
     "focal_both",

@@ -25,6 +25,7 @@ from __future__ import annotations
 
 import argparse
 import csv
+import hashlib
 import re
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Sequence
@@ -152,7 +153,7 @@ def hear(
     """Encode every window of recordings, each recording once if there is a folder for the logits."""
     heard: list[HeardWindow] = []
     for path in recordings:
-        kept = cache / f"{category}--{path.parent.name}--{path.stem}.npz" if cache else None
+        kept = cache / f"{category}--{path.stem}--{state_of(path)}.npz" if cache else None
         if kept and kept.exists():
             stored = dict(np.load(kept))
         else:
@@ -191,6 +192,12 @@ def encode_recording(encoder: BirdNetWindowEncoder, path: Path) -> dict[str, Arr
         "levels": np.array(levels, dtype=np.float32),
         "logits": np.concatenate(logits) if logits else np.zeros((0, 1), dtype=np.float32),
     }
+
+
+def state_of(path: Path) -> str:
+    """Return letters that stand for a file as it is now."""
+    state = path.stat()
+    return hashlib.sha256(f"{path.resolve()} {state.st_size} {state.st_mtime_ns}".encode()).hexdigest()[:16]
 
 
 @torch.inference_mode()

@@ -205,6 +205,20 @@ def test_chunks_do_not_depend_on_what_came_before(
     assert ExampleStream.batches_per_chunk(64) == 32
 
 
+def test_the_longest_examples_are_among_the_batches(
+    model_tasks: TaskMaker, model: NatureLM, evidence: EvidenceMaker
+) -> None:
+    stream = ExampleStream(evidence, model_tasks, model.processor, batch_size=24, seed=7)
+    stream.chunk_windows = 16
+    batches = stream.chunk(0)
+    assert [len(batch.rows) for batch in batches] == [24, 24]
+
+    rng = np.random.default_rng((7, 0))
+    examples = stream.maker.examples(evidence.windows(16, rng), 48, rng)
+    lengths = sorted(len(encode_example(example, model.processor)[0]) for example in examples)
+    assert sorted(batch.rows.shape[1] for batch in batches) == [lengths[23], lengths[47]]
+
+
 def test_a_stream_takes_every_so_many_chunks(
     model_tasks: TaskMaker, model: NatureLM, evidence: EvidenceMaker
 ) -> None:

@@ -14,6 +14,7 @@ from NatureLM.errors import ConfigError
 from NatureLM.models.naturelm import NatureLM
 from NatureLM.training.answers import answer_forms
 from NatureLM.training.bundled import (
+    build_model,
     check_files,
     check_same_run,
     model_config,
@@ -22,7 +23,20 @@ from NatureLM.training.bundled import (
     species_adapter,
 )
 from NatureLM.training.settings import BundledTrainingConfig
-from NatureLM.training.trainer import train
+from NatureLM.training.trainer import alone, train
+
+
+def made_run(tokenizer: PreTrainedTokenizerBase, folder: Path) -> BundledTrainingConfig:
+    """Return the settings of a run with a tokenizer, backgrounds and a checkpoint of step 3."""
+    settings = BundledTrainingConfig(
+        output_path=folder, seed=1, hidden_size=16, layers=1, heads=1, feed_forward_size=16
+    )
+    folder.mkdir(exist_ok=True)
+    tokenizer.save_pretrained(folder / "tokenizer")
+    np.save(folder / "backgrounds.npy", np.zeros((2, 3, 1024), np.float32))
+    state = build_model(settings).state_dict()
+    torch.save({"step": 3, "model": state, "optimizers": []}, folder / "checkpoint.pt")
+    return settings
 
 
 def test_another_runs_folder_is_refused(tmp_path: Path) -> None:
@@ -47,10 +61,7 @@ def test_another_runs_folder_is_refused(tmp_path: Path) -> None:
 def test_a_damaged_file_of_a_run_is_named(
     tokenizer: PreTrainedTokenizerBase, tmp_path: Path, name: str, content: bytes
 ) -> None:
-    settings = BundledTrainingConfig(output_path=tmp_path, seed=1)
-    tokenizer.save_pretrained(tmp_path / "tokenizer")
-    np.save(tmp_path / "backgrounds.npy", np.zeros((2, 3, 1024), np.float32))
-    torch.save({"step": 3, "model": {}, "optimizers": []}, tmp_path / "checkpoint.pt")
+    settings = made_run(tokenizer, tmp_path)
     prepare(settings)
     (tmp_path / name).write_bytes(content)
     with pytest.raises(ConfigError, match=f"{name.split('/')[-1]} is damaged .*; remove it"):
@@ -62,12 +73,67 @@ def test_an_array_that_is_no_bank_and_a_checkpoint_without_step_are_named(
 ) -> None:
     tokenizer.save_pretrained(tmp_path / "tokenizer")
     np.save(tmp_path / "backgrounds.npy", np.zeros(4, np.float32))
+    settings = BundledTrainingConfig(output_path=tmp_path)
     with pytest.raises(ConfigError, match=r"backgrounds\.npy is damaged \(it does not hold windows"):
-        check_files(tmp_path)
+        check_files(settings)
     np.save(tmp_path / "backgrounds.npy", np.zeros((2, 3, 1024), np.float32))
-    torch.save({"model": {}}, tmp_path / "checkpoint.pt")
-    with pytest.raises(ConfigError, match=r"checkpoint\.pt is damaged"):
-        check_files(tmp_path)
+    for content in ({"model": {}}, [1, 2]):
+        torch.save(content, tmp_path / "checkpoint.pt")
+        with pytest.raises(ConfigError, match=r"checkpoint\.pt is damaged"):
+            check_files(settings)
+
+
+def test_a_checkpoint_that_does_not_fit_is_refused(
+    tokenizer: PreTrainedTokenizerBase, tmp_path: Path
+) -> None:
+    settings = made_run(tokenizer, tmp_path)
+    with pytest.raises(ConfigError, match=r"is of step 3, beyond steps=2; give more steps"):
+        check_files(settings.model_copy(update={"steps": 2}))
+    with pytest.raises(ConfigError, match=r"checkpoint\.pt is of another model than this version builds"):
+        check_files(settings.model_copy(update={"layers": 2}))
+
+
+def test_a_run_begins_from_an_earlier_one(tokenizer: PreTrainedTokenizerBase, tmp_path: Path) -> None:
+    earlier = made_run(tokenizer, tmp_path / "earlier")
+    prepare(earlier)
+    changed = {"output_path": tmp_path / "later", "begins_from": earlier.output_path, "seed": 8, "steps": 2}
+    later = earlier.model_copy(update=changed)
+    prepare(later)
+    before, after = (
+        torch.load(each.output_path / "checkpoint.pt", weights_only=True) for each in (earlier, later)
+    )
+    assert (before["step"], after["step"]) == (3, 0)
+    assert all(torch.equal(tensor, after["model"][name]) for name, tensor in before["model"].items())
+    for name in ("tokenizer/tokenizer.json", "backgrounds.npy"):
+        assert (later.output_path / name).read_bytes() == (earlier.output_path / name).read_bytes()
+
+    torch.save({**after, "step": 1}, later.output_path / "checkpoint.pt")  # it has gone on since
+    prepare(later)
+    assert torch.load(later.output_path / "checkpoint.pt", weights_only=True)["step"] == 1
+
+
+def test_what_a_run_cannot_begin_from_is_refused(tokenizer: PreTrainedTokenizerBase, tmp_path: Path) -> None:
+    earlier = made_run(tokenizer, tmp_path / "earlier")
+    prepare(earlier)
+    nothing = earlier.model_copy(update={"output_path": tmp_path / "a", "begins_from": tmp_path})
+    with pytest.raises(ConfigError, match=r"begins_from .*: expected the folder of a run"):
+        prepare(nothing)
+    changed = {"output_path": tmp_path / "b", "begins_from": earlier.output_path, "layers": 2}
+    with pytest.raises(ConfigError, match=r"holds a model of another shape \(layers\)"):
+        prepare(earlier.model_copy(update=changed))
+
+
+def test_two_trainings_do_not_share_a_folder(tmp_path: Path) -> None:
+    with alone(tmp_path), pytest.raises(ConfigError, match="A training goes on in"):
+        train(BundledTrainingConfig(output_path=tmp_path))
+    with alone(tmp_path):
+        pass
+
+
+def test_a_folder_that_cannot_be_written_is_one_sentence(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(ConfigError, match=r"output_path .* cannot be written \(Not a directory\); choose"):
+        train(BundledTrainingConfig(output_path=tmp_path / "file" / "run"))
 
 
 def test_a_device_that_is_not_there_is_refused(tmp_path: Path) -> None:
@@ -79,7 +145,16 @@ def test_a_device_that_is_not_there_is_refused(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     "wrong",
-    [{"vocabulary_size": 256}, {"steps": 0}, {"decay_share": 0.0}, {"batch_size": 2000}, {"epochs": 3}],
+    [
+        {"vocabulary_size": 256},
+        {"steps": 0},
+        {"decay_share": 0.0},
+        {"batch_size": 2000},
+        {"epochs": 3},
+        {"seed": -1},
+        {"heads": 7},
+        {"hidden_size": 24},
+    ],
 )
 def test_settings_that_cannot_be_are_refused(wrong: dict[str, float]) -> None:
     (name,) = wrong

@@ -37,6 +37,7 @@ from NatureLM.training.trainer import (
     load_checkpoint,
     save_checkpoint,
     schedule,
+    set_rates,
     validate,
 )
 
@@ -183,6 +184,17 @@ def test_a_checkpoint_gives_back_model_optimizers_and_step(model: NatureLM, tmp_
     assert torch.equal(moments, optimizers[0].state[linear.weight]["exp_avg"])
     with pytest.raises(RuntimeError, match="size mismatch"):
         load_checkpoint(path, torch.nn.Linear(3, 4), optimizers)  # type: ignore[arg-type]
+
+
+def test_a_run_that_goes_on_takes_the_rates_of_its_settings(model: NatureLM, tmp_path: Path) -> None:
+    path = tmp_path / "checkpoint.pt"
+    save_checkpoint(path, model, build_optimizers(model, BundledTrainingConfig(weight_decay=0.3)), 17)
+    settings = BundledTrainingConfig(matrix_learning_rate=0.5, learning_rate=0.25, weight_decay=0.125)
+    optimizers = build_optimizers(model, settings)
+    assert load_checkpoint(path, model, optimizers) == 17
+    set_rates(optimizers, settings)
+    groups = [group for optimizer in optimizers for group in optimizer.param_groups]
+    assert [(group["peak_lr"], group["weight_decay"]) for group in groups] == [(0.5, 0.125), (0.25, 0.125)]
 
 
 def test_bundled_model_answers_fresh_evidence_exactly() -> None:

@@ -182,12 +182,13 @@ class ExampleStream(IterableDataset[Batch]):
         rng = np.random.default_rng((self.seed, number))
         windows = self.evidence.windows(self.chunk_windows, rng)
         count = self.chunk_windows * self.examples_per_window
+        count -= count % self.batch_size  # what did not fill a batch would always be the longest
         examples = self.maker.examples(windows, count, rng)
         encoded = [encode_example(example, self.processor) for example in examples]
         encoded.sort(key=lambda item: len(item[0]))
         batches = [
             collate(encoded[first : first + self.batch_size])
-            for first in range(0, len(encoded) - self.batch_size + 1, self.batch_size)
+            for first in range(0, len(encoded), self.batch_size)
         ]
         return [batches[place] for place in rng.permutation(len(batches))]
 

@@ -6,10 +6,12 @@ import json
 import logging
 import os
 import pickle
+import shutil
 import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -29,6 +31,7 @@ from NatureLM.training.backgrounds import background_bank
 from NatureLM.training.evidence import BackgroundBank, Draw, EvidenceMaker
 from NatureLM.training.settings import BundledTrainingConfig
 from NatureLM.training.tokenizer import train_tokenizer
+from NatureLM.whole_files import write_whole
 
 logger = logging.getLogger(__name__)
 
@@ -47,6 +50,9 @@ RUN_IDENTITY = (
 )
 """Settings that a run cannot change on the way; the others (steps, learning rates, logging) it can."""
 
+MODEL_SHAPE = ("vocabulary_size", "hidden_size", "layers", "heads", "feed_forward_size")
+"""Settings that a run shares with the one that it begins from."""
+
 
 def prepare(settings: BundledTrainingConfig) -> None:
     """Make the tokenizer and the background bank, where an earlier run has not made them.
@@ -54,16 +60,22 @@ def prepare(settings: BundledTrainingConfig) -> None:
     Raises
     ------
     ConfigError
-        If the folder holds a run whose settings make another model or other data, or a file of it is damaged.
+        If the folder holds a run whose settings make another model or other data, a file of it is damaged, or
+        it cannot be written.
     """
     folder = settings.output_path
-    try:
+    with writing_told(folder):
         folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise ConfigError(
-            f"output_path {folder} cannot be made ({error.strerror}); choose another."
-        ) from None
-    check_same_run(folder / "settings.json", settings)
+        check_same_run(folder / "settings.json", settings)
+        if settings.begins_from is not None and not (folder / "checkpoint.pt").exists():
+            begin_from(settings.begins_from, settings)
+        make_parts(settings)
+    check_files(settings)
+
+
+def make_parts(settings: BundledTrainingConfig) -> None:
+    """Make the tokenizer and the background bank, where they are not there."""
+    folder = settings.output_path
     if not (folder / "tokenizer" / "tokenizer.json").exists():
         logger.info("Training the tokenizer")
         train_tokenizer(SpeciesTable.load(), settings.vocabulary_size).save_pretrained(folder / "tokenizer")
@@ -75,7 +87,58 @@ def prepare(settings: BundledTrainingConfig) -> None:
         unfinished = bank.with_suffix(".unfinished.npy")
         np.save(unfinished, made.embeddings)
         os.replace(unfinished, bank)
-    check_files(folder)
+
+
+def begin_from(earlier: Path, settings: BundledTrainingConfig) -> None:
+    """Copy what a run begins with from an earlier one: a checkpoint that counts from step 0 again.
+
+    Raises
+    ------
+    ConfigError
+        If there is no run, or one of another model.
+    """
+    folder = settings.output_path
+    if not (earlier / "checkpoint.pt").is_file():
+        raise ConfigError(f"begins_from {earlier}: expected the folder of a run, with its checkpoint.pt.")
+    with damage_told(earlier / "settings.json"):
+        before = json.loads((earlier / "settings.json").read_text(encoding="utf-8"))
+        now = settings.model_dump(mode="json")
+        other = [name for name in MODEL_SHAPE if before[name] != now[name]]
+    if other:
+        raise ConfigError(f"begins_from {earlier} holds a model of another shape ({', '.join(other)}).")
+    shutil.copytree(earlier / "tokenizer", folder / "tokenizer", dirs_exist_ok=True)
+    shutil.copy(earlier / "backgrounds.npy", folder)
+    with damage_told(earlier / "checkpoint.pt"):
+        saved = torch.load(earlier / "checkpoint.pt", map_location="cpu", weights_only=True)
+        write_checkpoint(folder / "checkpoint.pt", {**saved, "step": 0})
+
+
+def write_checkpoint(path: Path, content: dict[str, Any]) -> None:
+    """Write what resuming needs (``step``, ``model``, ``optimizers``), whole or not at all."""
+    unfinished = path.with_suffix(".unfinished")
+    try:
+        torch.save(content, unfinished)
+        os.replace(unfinished, path)
+    except (OSError, RuntimeError):  # torch's own writer raises the second over a full disk
+        unfinished.unlink(missing_ok=True)
+        raise
+
+
+@contextmanager
+def writing_told(folder: Path) -> Iterator[None]:
+    """Say in one sentence that a run's folder cannot be written.
+
+    Raises
+    ------
+    ConfigError
+        In place of an OSError.
+    """
+    try:
+        yield
+    except OSError as error:
+        raise ConfigError(
+            f"output_path {folder} cannot be written ({error.strerror}); choose another or make room."
+        ) from error
 
 
 @contextmanager
@@ -93,6 +156,7 @@ def damage_told(file: Path) -> Iterator[None]:
         OSError,
         ValueError,
         KeyError,
+        TypeError,
         EOFError,
         RuntimeError,
         pickle.UnpicklingError,
@@ -104,14 +168,15 @@ def damage_told(file: Path) -> Iterator[None]:
         ) from error
 
 
-def check_files(folder: Path) -> None:
+def check_files(settings: BundledTrainingConfig) -> None:
     """Read a run's files once, before processes that would each fail with a report of their own are begun.
 
     Raises
     ------
     ConfigError
-        With the first that is damaged.
+        With the first that is damaged, or does not fit the settings.
     """
+    folder = settings.output_path
     with damage_told(folder / "tokenizer" / "tokenizer.json"):
         load_tokenizer(folder)
     with damage_told(folder / "backgrounds.npy"):
@@ -122,7 +187,19 @@ def check_files(folder: Path) -> None:
     if checkpoint.exists():
         with damage_told(checkpoint):
             saved = torch.load(checkpoint, map_location="cpu", weights_only=True, mmap=True)
-            int(saved["step"]), saved["model"], saved["optimizers"]
+            step, tensors, _ = int(saved["step"]), dict(saved["model"]), list(saved["optimizers"])
+            shapes = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
+        if step > settings.steps:
+            raise ConfigError(
+                f"{checkpoint} is of step {step}, beyond steps={settings.steps}; give more steps, or another "
+                "output_path."
+            )
+        built = build_model(settings).state_dict()
+        if shapes != {name: tuple(tensor.shape) for name, tensor in built.items()}:
+            raise ConfigError(
+                f"{checkpoint} is of another model than this version builds; train on with the version that "
+                "wrote it, or choose another output_path."
+            )
 
 
 def check_same_run(described: Path, settings: BundledTrainingConfig) -> None:
@@ -139,13 +216,15 @@ def check_same_run(described: Path, settings: BundledTrainingConfig) -> None:
             before = json.loads(described.read_text(encoding="utf-8"))
             if not isinstance(before, dict):
                 raise ValueError("it does not hold settings")
+        if before == now:
+            return
         changed = [name for name in RUN_IDENTITY if before.get(name) != now[name]]
         if changed:
             raise ConfigError(
                 f"{described.parent} holds a run with other settings ({', '.join(changed)}); "
                 "choose another output_path or remove the folder."
             )
-    described.write_text(json.dumps(now, indent=2) + "\n", encoding="utf-8")
+    write_whole({described: (json.dumps(now, indent=2) + "\n").encode()})
 
 
 def load_tokenizer(folder: Path) -> PreTrainedTokenizerBase:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from NatureLM.config import Section
 
@@ -14,12 +14,14 @@ class BundledTrainingConfig(Section):
     """How the bundled model is built from nothing.
 
     ``dtype`` is that of products while training (weights stay float32): bfloat16 halves the time of a step
-    where the processor multiplies in it, and takes longer where it does not.
+    where the processor multiplies in it, and takes longer where it does not. ``begins_from`` is the folder of
+    an earlier run, whose weights, optimizers, tokenizer and backgrounds this one begins with.
     """
 
     name: str = "naturelm-lite"
     output_path: Path = Path("naturelm_lite")
-    seed: int = 0
+    begins_from: Path | None = None
+    seed: int = Field(0, ge=0)
     device: str = "cpu"
     dtype: Literal["float32", "bfloat16"] = "float32"
 
@@ -46,3 +48,13 @@ class BundledTrainingConfig(Section):
     validate_every: int = Field(1000, ge=1)
     validation_windows: int = Field(160, ge=1)
     checkpoint_every: int = Field(100, ge=1)
+
+    @model_validator(mode="after")
+    def _heads_fit(self) -> BundledTrainingConfig:
+        """Refuse heads that do not share the hidden size evenly; rotary embeddings turn pairs of numbers."""
+        if self.hidden_size % (2 * self.heads):
+            raise ValueError(
+                f"hidden_size {self.hidden_size} and heads {self.heads}: expected a hidden_size that is a "
+                "multiple of twice the heads."
+            )
+        return self

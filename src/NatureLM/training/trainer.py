@@ -9,20 +9,24 @@ from __future__ import annotations
 import ctypes
 import logging
 import os
+import re
 import sys
 import time
 from collections import defaultdict
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 import torch.distributed as distributed
-from torch.multiprocessing.spawn import start_processes
+from torch.multiprocessing.spawn import ProcessExitedException, ProcessRaisedException, start_processes
 from torch.nn import functional
 from torch.utils.data import DataLoader
 
 from NatureLM.errors import ConfigError
+from NatureLM.infer.locking import try_lock
 from NatureLM.models.adapters.species_tokens import CLASS_COLUMNS
 from NatureLM.models.devices import choose_device
 from NatureLM.models.naturelm import NatureLM
@@ -42,7 +46,9 @@ from NatureLM.training.bundled import (
     prepare,
     save_model,
     species_adapter,
+    write_checkpoint,
     write_log,
+    writing_told,
 )
 from NatureLM.training.evidence import EvidenceMaker
 from NatureLM.training.selecting import draw
@@ -52,6 +58,14 @@ from NatureLM.training.tasks import TaskMaker
 logger = logging.getLogger(__name__)
 
 VALIDATION_SEED = 9_001
+
+MOST_AHEAD = 64
+"""Batches made in advance; each takes some file descriptors, of which a process often has 1,024."""
+
+UNWRITTEN = re.compile(r"\bOSError: .+|\bPermissionError: .+|.*PytorchStreamWriter failed.*")
+"""Lines that a failed process's report has where it could not write."""
+
+GO_ON = "Once that is mended the same command goes on from the last checkpoint."
 
 
 def train(settings: BundledTrainingConfig) -> Path:
@@ -70,13 +84,38 @@ def train(settings: BundledTrainingConfig) -> Path:
     if not hasattr(torch.optim, "Muon"):
         raise ConfigError(f"Training needs torch 2.9 or newer (this is {torch.__version__}); upgrade torch.")
     choose_device(settings.device)
-    prepare(settings)
-    run_processes(settings)
+    with alone(settings.output_path):
+        prepare(settings)
+        run_processes(settings)
     return settings.output_path / "model"
 
 
+@contextmanager
+def alone(folder: Path) -> Iterator[None]:
+    """Keep other trainings out of a folder.
+
+    Raises
+    ------
+    ConfigError
+        If one goes on there, or the folder cannot be made.
+    """
+    with writing_told(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = (folder / "lock").open("wb")
+    with lock:
+        if not try_lock(lock):
+            raise ConfigError(f"A training goes on in {folder}; wait for its end, or choose another.")
+        yield
+
+
 def run_processes(settings: BundledTrainingConfig) -> None:
-    """Train in as many processes as the settings ask for."""
+    """Train in as many processes as the settings ask for.
+
+    Raises
+    ------
+    ConfigError
+        If one of them ended because it could not write, or was killed.
+    """
     # Idle threads that spin would take the cores from each other (many times slower on two cores).
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     os.environ["OMP_NUM_THREADS"] = str(settings.threads_per_process)
@@ -92,6 +131,13 @@ def run_processes(settings: BundledTrainingConfig) -> None:
     try:
         while not processes.join():
             pass
+    except ProcessRaisedException as error:
+        if not (fault := UNWRITTEN.search(str(error))):
+            raise
+        raise ConfigError(f"The training in {settings.output_path} ended ({fault[0]}). {GO_ON}") from None
+    except ProcessExitedException as error:
+        reason = "was killed; for want of memory?" if error.signal_name == "SIGKILL" else "ended by itself"
+        raise ConfigError(f"A process of the training {reason} {GO_ON}") from None
     finally:
         # Whatever ends this process ends those too; they would train on unseen otherwise.
         for process in processes.processes:
@@ -105,12 +151,10 @@ def train_process(rank: int, settings: BundledTrainingConfig) -> None:
     torch.set_num_threads(settings.threads_per_process)
     # Gradients of sure answers fall below 1e-38, where an Intel core multiplies at half its speed.
     torch.set_flush_denormal(True)
-    distributed.init_process_group(
-        "gloo",
-        init_method=f"file://{(settings.output_path / 'rendezvous').resolve()}",
-        rank=rank,
-        world_size=settings.processes,
-    )
+    # Not by its URL, in which a # or ? of the folder's name would mean something else.
+    path = str((settings.output_path / "rendezvous").resolve())
+    rendezvous = distributed.FileStore(path, settings.processes)  # type: ignore[attr-defined]
+    distributed.init_process_group("gloo", store=rendezvous, rank=rank, world_size=settings.processes)
     folder = settings.output_path
     device = choose_device(settings.device)
     model = build_model(settings)
@@ -122,6 +166,7 @@ def train_process(rank: int, settings: BundledTrainingConfig) -> None:
     model.to(device)
     optimizers = build_optimizers(model, settings)
     step = load_checkpoint(folder / "checkpoint.pt", model, optimizers)
+    set_rates(optimizers, settings)
     per_chunk = ExampleStream.batches_per_chunk(settings.batch_size)
     stream = ExampleStream(
         evidence,
@@ -133,7 +178,11 @@ def train_process(rank: int, settings: BundledTrainingConfig) -> None:
         chunk_step=settings.processes,
     )
     loader = DataLoader(
-        stream, batch_size=None, num_workers=1, prefetch_factor=per_chunk * 2, multiprocessing_context="spawn"
+        stream,
+        batch_size=None,
+        num_workers=1,
+        prefetch_factor=min(per_chunk * 2, MOST_AHEAD),
+        multiprocessing_context="spawn",
     )
     batches = iter(loader)
     for _ in range(step % per_chunk):
@@ -272,16 +321,17 @@ def build_optimizers(model: NatureLM, settings: BundledTrainingConfig) -> list[t
     for name, parameter in model.named_parameters():
         hidden = parameter.ndim == 2 and not any(part in name for part in embedding_names)
         (matrices if hidden else others).append(parameter)
-    muon = torch.optim.Muon(
-        matrices, lr=settings.matrix_learning_rate, weight_decay=settings.weight_decay, momentum=0.95
-    )
-    adamw = torch.optim.AdamW(
-        others, lr=settings.learning_rate, betas=(0.9, 0.95), weight_decay=settings.weight_decay
-    )
-    for optimizer in (muon, adamw):
+    optimizers = [torch.optim.Muon(matrices, momentum=0.95), torch.optim.AdamW(others, betas=(0.9, 0.95))]
+    set_rates(optimizers, settings)
+    return optimizers
+
+
+def set_rates(optimizers: list[torch.optim.Optimizer], settings: BundledTrainingConfig) -> None:
+    """Set peak learning rates and weight decay, in place of those that a checkpoint brings."""
+    rates = (settings.matrix_learning_rate, settings.learning_rate)
+    for optimizer, rate in zip(optimizers, rates, strict=True):
         for group in optimizer.param_groups:
-            group["peak_lr"] = group["lr"]
-    return [muon, adamw]
+            group["peak_lr"], group["weight_decay"] = rate, settings.weight_decay
 
 
 def validation_batches(
@@ -325,16 +375,14 @@ def validate(model: NatureLM, groups: dict[str, list[Batch]], device: torch.devi
 
 def save_checkpoint(path: Path, model: NatureLM, optimizers: list[torch.optim.Optimizer], step: int) -> None:
     """Write what resuming needs, whole or not at all."""
-    unfinished = path.with_suffix(".unfinished")
-    torch.save(
+    write_checkpoint(
+        path,
         {
             "step": step,
             "model": model.state_dict(),
             "optimizers": [optimizer.state_dict() for optimizer in optimizers],
         },
-        unfinished,
     )
-    os.replace(unfinished, path)
 
 
 def load_checkpoint(path: Path, model: NatureLM, optimizers: list[torch.optim.Optimizer]) -> int:
