@@ -114,3 +114,6 @@ def test_long_recordings_are_played_as_mp3(tmp_path: Path) -> None:
     assert played.suffix == ".mp3"
     assert probe(played).channels == 1
     assert probe(played).duration_seconds == pytest.approx(70, abs=0.2)
+    # What is not shown is not played.
+    shorter = write_playable(tmp_path / "long.flac", tmp_path, 2.5)
+    assert probe(shorter).duration_seconds == pytest.approx(2.5, abs=0.1)

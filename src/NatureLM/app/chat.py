@@ -98,7 +98,8 @@ class Chat:
         if path not in state.seen:
             state.seen[path] = spectrogram(path, 0.0, LONGEST_SHOWN_SECONDS)
         if path not in state.played:
-            state.played[path] = write_playable(path, self._house.files.new_folder())
+            folder = self._house.files.new_folder()
+            state.played[path] = write_playable(path, folder, LONGEST_SHOWN_SECONDS)
         interview = state.interview
         parts = [part for part in interview.parts if path in part.audio_paths] if interview else []
         spans = [

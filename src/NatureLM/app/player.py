@@ -111,8 +111,14 @@ def joined(spans: Sequence[Span]) -> list[Span]:
     return runs
 
 
-def write_playable(path: Path, folder: Path) -> Path:
+def write_playable(path: Path, folder: Path, longest_seconds: float = math.inf) -> Path:
     """Write a recording as a browser plays it, mono at 44.1 kHz; what can be read of a damaged one.
+
+    Parameters
+    ----------
+    path, folder : Path
+    longest_seconds : float
+        Of a longer one its beginning is written, to about this length.
 
     Raises
     ------
@@ -132,7 +138,10 @@ def write_playable(path: Path, folder: Path) -> Path:
     options = {"format": "MP3"} if is_long else {"format": "WAV", "subtype": "PCM_16"}
     with soundfile.SoundFile(played, "w", samplerate=rate, channels=1, **options) as file:
         for block in stream_blocks(path, rate, "mix"):
-            file.write(np.clip(block.samples[:, 0], -1.0, 1.0))
+            left = longest_seconds * rate - file.frames
+            if left <= 0:
+                break
+            file.write(np.clip(block.samples[: math.ceil(min(left, len(block.samples))), 0], -1.0, 1.0))
     return played
 
 
