@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import pytest
@@ -24,7 +25,7 @@ from NatureLM.models.slot_rules import (
     tokens_that_follow,
 )
 from NatureLM.models.species import SpeciesTable
-from NatureLM.models.vocabulary import FIELD_TAGS
+from NatureLM.models.vocabulary import FIELD_TAGS, UNKNOWN
 
 TAGS = set(FIELD_TAGS.values())
 
@@ -257,6 +258,31 @@ def test_beams_of_a_row_go_their_own_ways(tokenizer: PreTrainedTokenizerBase) ->
     scores = SlotRules([NAMED], tokenizer)(ids, torch.zeros(2, len(tokenizer)))
     allowed = [tokenizer.convert_ids_to_tokens(torch.nonzero(row == 0).flatten().tolist()) for row in scores]
     assert allowed == [["<slot_1>", "<slot_2>"], ["<slot_2>"]]
+
+
+@pytest.mark.parametrize(("share", "declines"), [(0.59, False), (0.61, True)])
+@pytest.mark.parametrize("beams", [1, 2])
+def test_it_declines_only_where_it_is_sure(
+    tokenizer: PreTrainedTokenizerBase, share: float, declines: bool, beams: int
+) -> None:
+    first = tokenizer.encode(UNKNOWN, add_special_tokens=False)[0]
+    yes = tokenizer.convert_tokens_to_ids("Yes")
+    shares = torch.full((2 * beams, len(tokenizer)), float("-inf"))
+    shares[:, first], shares[:, yes] = math.log(share), math.log(1 - share)
+    rules = SlotRules([[TIT], NAMED], tokenizer, decline_floor=0.6)
+    # Logits are known up to a constant.
+    held = rules(torch.zeros((2 * beams, 0), dtype=torch.long), shares + 3.5)
+    assert held[:, yes].tolist() == pytest.approx([math.log(1 - share) + 3.5] * (2 * beams))
+    assert (held.argmax(-1) == (first if declines else yes)).all()
+    assert torch.isfinite(held[:, first]).all() == declines
+
+
+def test_the_floor_is_for_how_an_answer_begins(tokenizer: PreTrainedTokenizerBase) -> None:
+    first = tokenizer.encode(UNKNOWN, add_special_tokens=False)[0]
+    scores = torch.zeros(1, len(tokenizer))
+    rules = SlotRules([NAMED], tokenizer, decline_floor=1.0)
+    assert torch.isneginf(rules(torch.zeros((1, 0), dtype=torch.long), scores)[0, first])
+    assert rules(torch.tensor([[tokenizer.convert_tokens_to_ids("Yes")]]), scores)[0, first] == 0
 
 
 def read(tokenizer: PreTrainedTokenizerBase, text: str) -> Written:

@@ -113,6 +113,7 @@ PART_VALUES: dict[str, dict[str, Expected]] = {
     "audio_encoder": {**BEATS_VALUES, "segment_hop_seconds": POSITIVE},
     "adapter": {
         "answers": TEXTS,
+        "decline_floor": FRACTION,
         "seconds_per_window": POSITIVE,
         "stride_seconds": POSITIVE,
         "query_tokens": COUNT,

@@ -11,7 +11,8 @@ language model would rather write:
 - after each word, and after a name, only what follows there in the answers that the model's config lists, so
   that no answer breaks off in mid-sentence or goes on as another;
 - a list that names the strongest and the next ones in order names all, unless the question says how many;
-- a caption enumerates all animals of its recording: commas, and "and" before the last.
+- a caption enumerates all animals of its recording: commas, and "and" before the last;
+- that it cannot tell, the model says only where it is surer of it than the model's config asks for.
 
 So a name is never invented, garbled or paired with another's. Two species of a list may share a genus,
 family, order or kind; whoever writes the names out leaves the second out.
@@ -28,7 +29,7 @@ import torch
 from transformers import LogitsProcessor, PreTrainedTokenizerBase
 
 from NatureLM.models.species import Species
-from NatureLM.models.vocabulary import FIELD_TAGS, MAX_SLOTS, SLOTS
+from NatureLM.models.vocabulary import FIELD_TAGS, MAX_SLOTS, SLOTS, UNKNOWN
 
 SAME_CLASS_SEPARATORS = (" ", " (")
 """What stands between two names of one class: ranks in a row, or a second name in brackets."""
@@ -197,6 +198,9 @@ class SlotRules(LogitsProcessor):
         As :func:`tokens_that_follow` returns it; empty leaves words free.
     numbers : sequence of frozenset of int, optional
         The numbers that the question of each row names.
+    decline_floor : float, optional
+        Probability in [0, 1] of beginning with the first word of "I cannot tell from this model." below which
+        an answer begins otherwise.
     """
 
     def __init__(
@@ -205,12 +209,15 @@ class SlotRules(LogitsProcessor):
         tokenizer: PreTrainedTokenizerBase,
         following: Mapping[int, frozenset[int]] = MappingProxyType({}),
         numbers: Sequence[frozenset[int]] = (),
+        decline_floor: float = 0.0,
     ) -> None:
         self.rows = rows
         self.numbers = numbers or [frozenset()] * len(rows)
         self.tokens = AnswerTokens.of(tokenizer)
         self.slot_ids = {number: token for token, number in self.tokens.slots.items()}
         self.following = following
+        self.decline_floor = decline_floor
+        self.decline = tokenizer.encode(UNKNOWN, add_special_tokens=False)[0]
         self.end = int(tokenizer.eos_token_id)
         words = frozenset().union(*following.values()) or (
             frozenset(range(len(tokenizer))) - set(tokenizer.all_special_ids)
@@ -239,6 +246,8 @@ class SlotRules(LogitsProcessor):
             row = position // beams
             allowed = self.next_tokens(ids, self.rows[row], self.numbers[row])
             held[position, allowed] = scores[position, allowed]
+            if not ids and scores[position].softmax(-1)[self.decline] < self.decline_floor:
+                held[position, self.decline] = float("-inf")
         return held
 
     def next_tokens(

@@ -114,6 +114,9 @@ class SpeciesTokensAdapter(Adapter):
     answers : sequence of str
         Answers that hold every pair of words which may follow each other outside names; none leaves words
         free.
+    decline_floor : float
+        Probability in [0, 1] that the language model must give to "I cannot tell from this model." (to its
+        first word) to answer so; what it is less sure to be outside its knowledge it answers.
     """
 
     mark_columns = MARK_COLUMNS
@@ -125,9 +128,10 @@ class SpeciesTokensAdapter(Adapter):
     finder: ConceptFinder
     candidates: CandidateFinder
 
-    def __init__(self, hidden_size: int, answers: Sequence[str] = ()) -> None:
+    def __init__(self, hidden_size: int, answers: Sequence[str] = (), decline_floor: float = 0.0) -> None:
         super().__init__()
         self.answers = list(answers)
+        self.decline_floor = decline_floor
         self.feature_map = torch.nn.Linear(len(FEATURES), hidden_size)
         self.kind_embedding = torch.nn.Embedding(len(KINDS), hidden_size)
         self.state_embedding = torch.nn.Embedding(1 + len(State), hidden_size)
@@ -343,7 +347,8 @@ class SpeciesTokensAdapter(Adapter):
         """Hold names to those of the classes that reach the floor."""
         rows = [self.named_slots(context) for context in contexts]
         numbers = [context.content.numbers for context in contexts]
-        return LogitsProcessorList([SlotRules(rows, self.tokenizer, self._following, numbers)])
+        rules = SlotRules(rows, self.tokenizer, self._following, numbers, self.decline_floor)
+        return LogitsProcessorList([rules])
 
     def text(self, context: PromptContext, token_ids: Sequence[int]) -> str:
         """Return an answer with the names that it points at."""
