@@ -32,8 +32,8 @@ PREDICTIONS = [
     "Common Cuckoo, Great Tit",
     "Northern Saw-whet Owl",
     "None",
-    "None",
-    "Snowy Tree Cricket",  # of call types these weights name the species (model card)
+    "I cannot tell from this model.",
+    "I cannot tell from this model.",
     "Spring Peeper",
     "A recording of Snowy Tree Cricket and Eastern Wood-Pewee.",
     "A recording of Common Cuckoo.",

