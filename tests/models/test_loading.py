@@ -164,7 +164,7 @@ def test_a_dtype_that_no_model_computes_in_is_a_config_error(dtype: Any) -> None
         ("audio_encoder", "birdnet", 'sets audio_encoder to "birdnet"; expected settings in braces.'),
         ("lora", {"rank": 0}, "in lora, sets rank to 0; expected a whole number from 1 to 1,000,000."),
         ("adapter", {"answers": [1]}, "in adapter, sets answers to [1]; expected a list of texts."),
-        ("adapter", {"decline_floor": 1.5}, "in adapter, sets decline_floor to 1.5; expected a number from 0"),
+        ("adapter", {"decline_floor": 1.5}, "in adapter, sets decline_floor to 1.5; expected a number"),
         ("lowercase_query", "no", 'sets lowercase_query to "no"; expected true or false.'),
         ("text_config", {"hidden_size": "x"}, 'in text_config, sets hidden_size to "x"; expected a whole'),
         ("text_config", {"rms_norm_eps": "x"}, "Field 'rms_norm_eps' expected float"),

@@ -222,7 +222,7 @@ def test_the_models_own_answer_can_be_followed_up(model: NatureLM, two_birds: to
         pytest.param(
             "What is the life stage of the animal in the second recording?",
             UNKNOWN,
-            marks=pytest.mark.xfail(strict=True, reason="these weights name the species (model card, limits)"),
+            marks=pytest.mark.xfail(strict=True, reason="these weights name the species: model card"),
         ),
         ("<AudioHere> and <AudioHere>: is the focal species the same in both recordings?", "No"),
     ],
