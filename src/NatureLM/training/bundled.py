@@ -39,8 +39,8 @@ LICENCE = "CC BY-NC-SA 4.0"
 
 DECLINE_FLOOR = 0.7
 """Probability that the model must give to saying that it cannot tell. Of 8,000 questions in trained wordings
-about fresh windows none outside its knowledge is lost by floors up to 0.8, and no ordinary one is declined from
-0.6 on."""
+about fresh windows none outside its knowledge is lost by floors up to 0.8, and from 0.6 on no ordinary one is
+declined."""
 
 RUN_IDENTITY = (
     "seed",
