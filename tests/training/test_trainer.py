@@ -17,7 +17,9 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
+from torch.multiprocessing.spawn import ProcessExitedException, ProcessRaisedException
 
+from NatureLM.errors import NatureLMError
 from NatureLM.models.answering import AnswerSettings
 from NatureLM.models.naturelm import NatureLM
 from NatureLM.models.species import SpeciesTable
@@ -32,6 +34,7 @@ from NatureLM.training.trainer import (
     batch_loss,
     build_optimizers,
     embed_batch,
+    ends_told,
     example_losses,
     learn,
     load_checkpoint,
@@ -225,6 +228,35 @@ def test_learning_rate_warms_up_stays_and_falls_to_zero() -> None:
     assert schedule(800, settings) == pytest.approx(0.5)
     assert schedule(1000, settings) == 0.0
     assert schedule(0, BundledTrainingConfig(steps=10, warmup_steps=0)) == 1.0
+
+
+@pytest.mark.parametrize(
+    ("error", "expected"),
+    [
+        (
+            ProcessRaisedException("Traceback\n  ...\nOSError: [Errno 28] No space left on device", 0, 7),
+            r"The training in run ended \(OSError: \[Errno 28\] No space left on device\)\. Once that",
+        ),
+        (
+            ProcessRaisedException("RuntimeError: [enforce] PytorchStreamWriter failed writing file", 0, 7),
+            "PytorchStreamWriter failed writing file",
+        ),
+        (
+            ProcessExitedException("", 0, 7, -9, signal_name="SIGKILL"),
+            "in run was killed, perhaps for want of memory. Once that is mended, the same command goes on",
+        ),
+        (ProcessExitedException("", 0, 7, 1), "in run ended by itself. Once"),
+    ],
+)
+def test_why_a_training_ended_is_one_sentence(error: Exception, expected: str) -> None:
+    with pytest.raises(NatureLMError, match=expected), ends_told(Path("run")):
+        raise error
+
+
+def test_faults_of_the_program_keep_their_report() -> None:
+    fault = ProcessRaisedException("ValueError: 3", 0, 7)
+    with pytest.raises(ProcessRaisedException, match="ValueError: 3"), ends_told(Path("run")):
+        raise fault
 
 
 SMALL_RUN = {

@@ -25,7 +25,7 @@ from torch.multiprocessing.spawn import ProcessExitedException, ProcessRaisedExc
 from torch.nn import functional
 from torch.utils.data import DataLoader
 
-from NatureLM.errors import ConfigError
+from NatureLM.errors import ConfigError, NatureLMError
 from NatureLM.infer.locking import try_lock
 from NatureLM.models.adapters.species_tokens import CLASS_COLUMNS
 from NatureLM.models.devices import choose_device
@@ -65,7 +65,7 @@ MOST_AHEAD = 64
 UNWRITTEN = re.compile(r"\bOSError: .+|\bPermissionError: .+|.*PytorchStreamWriter failed.*")
 """Lines that a failed process's report has where it could not write."""
 
-GO_ON = "Once that is mended the same command goes on from the last checkpoint."
+GO_ON = "Once that is mended, the same command goes on from the last checkpoint."
 
 
 def train(settings: BundledTrainingConfig) -> Path:
@@ -108,14 +108,30 @@ def alone(folder: Path) -> Iterator[None]:
         yield
 
 
-def run_processes(settings: BundledTrainingConfig) -> None:
-    """Train in as many processes as the settings ask for.
+@contextmanager
+def ends_told(folder: Path) -> Iterator[None]:
+    """Say in one sentence why a process of a training ended, where it is no fault of the program's.
 
     Raises
     ------
-    ConfigError
-        If one of them ended because it could not write, or was killed.
+    NatureLMError
+        If it could not write, or was killed.
     """
+    try:
+        yield
+    except ProcessRaisedException as error:
+        if not (fault := UNWRITTEN.search(str(error))):
+            raise
+        raise NatureLMError(f"The training in {folder} ended ({fault[0]}). {GO_ON}") from None
+    except ProcessExitedException as error:
+        how = (
+            "was killed, perhaps for want of memory" if error.signal_name == "SIGKILL" else "ended by itself"
+        )
+        raise NatureLMError(f"A process of the training in {folder} {how}. {GO_ON}") from None
+
+
+def run_processes(settings: BundledTrainingConfig) -> None:
+    """Train in as many processes as the settings ask for; errors are those of :func:`ends_told`."""
     # Idle threads that spin would take the cores from each other (many times slower on two cores).
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     os.environ["OMP_NUM_THREADS"] = str(settings.threads_per_process)
@@ -129,15 +145,9 @@ def run_processes(settings: BundledTrainingConfig) -> None:
         train_process, args=(settings,), nprocs=settings.processes, join=False, start_method="spawn"
     )
     try:
-        while not processes.join():
-            pass
-    except ProcessRaisedException as error:
-        if not (fault := UNWRITTEN.search(str(error))):
-            raise
-        raise ConfigError(f"The training in {settings.output_path} ended ({fault[0]}). {GO_ON}") from None
-    except ProcessExitedException as error:
-        reason = "was killed; for want of memory?" if error.signal_name == "SIGKILL" else "ended by itself"
-        raise ConfigError(f"A process of the training {reason} {GO_ON}") from None
+        with ends_told(settings.output_path):
+            while not processes.join():
+                pass
     finally:
         # Whatever ends this process ends those too; they would train on unseen otherwise.
         for process in processes.processes:
