@@ -42,6 +42,15 @@ def test_names_that_are_no_text_are_listed_and_chosen(files: AppFiles) -> None:
     again.remove()
 
 
+def test_examples_may_have_any_name_that_is_text(tmp_path: Path) -> None:
+    folder = tmp_path / "my\u00a0sounds"
+    folder.mkdir()
+    (folder / "Kohlmeise\u200b.wav").write_bytes(b"RIFF")
+    files = AppFiles(AppSettings(assets_dir=folder))
+    assert [path.name for path in files.examples] == ["Kohlmeise\u200b.wav"]
+    files.remove()
+
+
 @pytest.mark.parametrize(
     "name", ["../secret.wav", "june/../../secret.wav", "/etc/passwd", "link.wav", "june", "\0", ""]
 )

@@ -42,7 +42,8 @@ class AppFiles:
         self.uploads = self._temporary.uploads
         folder = settings.examples_folder
         found = [] if folder is None else find_recordings([folder.resolve()])
-        self.examples = [path for path in found if path.as_posix().isprintable()]  # a page is text
+        # A page is text, which lone surrogates (bytes that are no UTF-8) are not.
+        self.examples = [path for path in found if not re.search("[\ud800-\udfff]", str(path))]
         self.recordings_dir = None if settings.recordings_dir is None else settings.recordings_dir.resolve()
 
     @property
