@@ -229,6 +229,26 @@ def test_pages_of_other_sites_upload_nothing(server: Any, site: str, expected: i
     assert upload(server, "a.wav", b"RIFF", {"Sec-Fetch-Site": site})[0] == expected
 
 
+@pytest.mark.parametrize(
+    ("host", "expected"),
+    [
+        *(
+            (name, 200)
+            for name in ("127.0.0.1", "127.0.0.1:5001", "localhost:5001", "[::1]:5001", "a.localhost")
+        ),
+        *(
+            (name, 421)
+            for name in ("evil.example", "evil.example:5001", "127.0.0.1.evil.example", "", "[::1")
+        ),
+        *((name, 421) for name in ("localhost.evil.example", "evil.example@127.0.0.1.evil.example")),
+    ],
+)
+def test_no_other_site_passes_for_this_computer(
+    server: Any, status: Status, host: str, expected: int
+) -> None:
+    assert status(f"{server.url}config", headers={"Host": host}) == expected
+
+
 def test_uploads_are_limited(server: Any) -> None:
     status_small, paths = upload(server, "a.wav", b"x" * 1000)
     assert status_small == 200

@@ -124,7 +124,7 @@ def mounted(house: House, port: int) -> App:
     )
     # Gradio checks which files requests may name only where it believes that it was launched.
     blocks.has_launched = True
-    return Guard(Streams(app), house.files)
+    return Guard(Streams(app), house.files, house.settings.is_loopback)
 
 
 def _read(name: str) -> str:

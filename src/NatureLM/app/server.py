@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import ipaddress
 import select
 import socket
 import threading
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
-from urllib.parse import unquote
+from urllib.parse import unquote, urlsplit
 
 from NatureLM.app.files import AppFiles
 from NatureLM.app.settings import AppSettings
@@ -36,6 +37,10 @@ MOST_REQUEST_BYTES = 8_000_000
 
 TOO_LARGE = 413, b"The request is too large."
 FOREIGN = 403, b"Another site's page has no business here."
+OTHER_NAME = (
+    421,
+    b"This app is only this computer's: open it at 127.0.0.1 or localhost, or start it with --host.",
+)
 
 POLICY = "; ".join(
     (
@@ -124,11 +129,15 @@ class Guard:
     ----------
     app : ASGI application
     files : AppFiles
+    only_this_computer : bool
+        Whether to refuse requests by any other name than this computer's own. A page from elsewhere can
+        have its own name resolved to 127.0.0.1 (DNS rebinding), and is then the app's own to the browser.
     """
 
-    def __init__(self, app: App, files: AppFiles) -> None:
+    def __init__(self, app: App, files: AppFiles, only_this_computer: bool) -> None:
         self._app = app
         self._files = files
+        self._only_this_computer = only_this_computer
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request."""
@@ -176,6 +185,9 @@ class Guard:
                 raise  # else the app has only seen its request end
 
     def _refusal(self, scope: Scope) -> tuple[int, bytes] | None:
+        headers = dict(scope["headers"])
+        if self._only_this_computer and not is_own_name(headers.get(b"host", b"").decode("latin-1")):
+            return OTHER_NAME
         route = route_of(scope)
         if route.startswith(CLOSED):
             return 404, b"Not found"
@@ -184,7 +196,6 @@ class Guard:
                 named = route.removeprefix(kind)
                 if not (self._files.may_read(named) and self._files.may_read(unquote(named))):
                     return 403, b"This file is not the app's to show."
-        headers = dict(scope["headers"])
         # Uploads need no leave of the browser's, whatever page they come from.
         if scope["method"] not in ("GET", "HEAD") and headers.get(b"sec-fetch-site") == b"cross-site":
             return FOREIGN
@@ -197,6 +208,21 @@ class Guard:
 def route_of(scope: Scope) -> str:
     """Return what is asked for, without the beginning that Gradio's routes share."""
     return str(scope["path"]).lstrip("/").removeprefix("gradio_api/").lstrip("/")
+
+
+def is_own_name(host: str) -> bool:
+    """Whether a ``Host`` header names this computer in a way that no other site can.
+
+    True of addresses, with or without a port, which no resolver is asked for, and of ``localhost`` and names
+    beneath it, which browsers never look up (RFC 6761, section 6.3).
+    """
+    try:
+        name = (urlsplit(f"//{host}").hostname or "").removesuffix(".")
+        if name != "localhost" and not name.endswith(".localhost"):
+            ipaddress.ip_address(name)
+    except ValueError:
+        return False
+    return True
 
 
 def _is_upload(scope: Scope) -> bool:
