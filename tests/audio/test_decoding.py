@@ -137,6 +137,35 @@ def test_wav_header_that_was_never_finished(make_recording, riff, data):
     assert reader.promised_frames in (None, 32000)
 
 
+@pytest.mark.parametrize("size", [0, 2**64 - 8])  # zeroed, and what libsndfile writes before the first sample
+def test_rf64_header_that_was_never_finished(make_recording, size):
+    path = make_recording("a.rf64", channels=2)
+    whole, reader = decode(path)
+    assert reader.unclaimed_frames == 0
+    content = path.read_bytes()
+    at = content.index(b"ds64") + 8
+    path.write_bytes(content[:at] + struct.pack("<QQQ", size, 0, 0) + content[at + 24 :])
+    samples, reader = decode(path)
+    assert np.array_equal(samples, whole)
+    assert reader.frames == 32000
+    path.write_bytes(path.read_bytes()[:-4000])
+    assert decode(path)[1].frames == 31000
+
+
+def test_sound_behind_what_the_header_states_is_counted(make_recording):
+    path = make_recording("a.wav", channels=2)
+    whole, reader = decode(path)
+    assert (reader.frames, reader.unclaimed_frames) == (32000, 0)
+    data = len(path.read_bytes()) - 44
+    samples, reader = decode(with_wav_sizes(path, 36 + 4000, 4000))
+    assert np.array_equal(samples, whole[:1000])
+    assert (reader.frames, reader.unclaimed_frames) == (1000, 31000)
+    note = b"guan" + struct.pack("<I", 6) + b"GUANO|"
+    for stated, rest in ((data, note), (data, bytes(8000)), (data - 1, b""), (data + 1, b"s" + note)):
+        reader = decode(with_wav_sizes(path, 36 + data, stated, rest))[1]
+        assert reader.unclaimed_frames == 0
+
+
 def test_empty_wav_with_a_chunk_behind_stays_empty(make_recording):
     path = make_recording("a.wav", frames=np.zeros((0, 1), np.float32))
     note = b"LIST" + struct.pack("<I", 200) + bytes(200)
@@ -268,7 +297,7 @@ def test_file_whose_disk_fails_after_opening_is_closed(make_recording, monkeypat
     def fail(*_):
         raise error
 
-    monkeypatch.setattr(decoding, "_corrected_file", fail)
+    monkeypatch.setattr(decoding, "wav_data", fail)
     with pytest.raises((RecordingError, MemoryError)) as caught:
         SoundReader(path)
     if isinstance(error, OSError):

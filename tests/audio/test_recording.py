@@ -130,6 +130,18 @@ def test_truncated_flac_and_mp3(make_recording, name):
     assert "s of the expected 20.0 s" in last.damage
 
 
+def test_file_that_goes_on_behind_its_header_gives_what_is_stated_and_says_so(make_recording):
+    path = make_recording("a.wav", seconds=20)
+    content = path.read_bytes()
+    path.write_bytes(content[:40] + (2 * 16000 * 12).to_bytes(4, "little") + content[44:])
+    *blocks, last = stream_blocks(path, 48000)
+    assert sum(len(block.samples) for block in (*blocks, last)) == 12 * 48000
+    assert last.damage == (
+        f"{path} is damaged behind 12.0 s: its header states no more, but 8.0 s follow, sound or remains of "
+        "other files; if they are sound, have the header corrected to have the rest."
+    )
+
+
 def test_whole_files_are_not_damaged(make_recording):
     for name in ("a.wav", "a.flac", "a.mp3", "a.ogg", "a.opus", "a.aiff"):
         assert len(whole(make_recording(name, seconds=3), 16000)) == 48000

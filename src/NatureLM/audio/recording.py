@@ -332,6 +332,13 @@ def _check_complete(reader: SoundReader, decoded_seconds: float) -> None:
             f"{name} is damaged behind {decoded_seconds:.1f} s ({reader.fault}); replace it by an "
             "intact copy to have the rest."
         )
+    unclaimed_seconds = reader.unclaimed_frames / reader.sample_rate
+    if unclaimed_seconds >= NOTICEABLE_SECONDS:
+        raise RecordingError(
+            f"{name} is damaged behind {decoded_seconds:.1f} s: its header states no more, but "
+            f"{unclaimed_seconds:.1f} s follow, sound or remains of other files; if they are sound, have the "
+            "header corrected to have the rest."
+        )
 
 
 def ultrasonic_warning(
