@@ -9,13 +9,16 @@ import logging
 import os
 import re
 import stat
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Union
 
 import numpy as np
 import soundfile
 
-from NatureLM.audio.headers import CorrectedFile, mp3_states_frames, wav_data
+from NatureLM.audio.headers import CorrectedFile, wav_data
+from NatureLM.audio.mp3 import mp3_frames_before_damage, mp3_states_frames
+from NatureLM.audio.ogg import ogg_frames_before_damage
 from NatureLM.errors import RecordingError
 
 logger = logging.getLogger("NatureLM.audio")
@@ -83,9 +86,7 @@ class SoundReader:
             sound.close()
             if not isinstance(error, OSError):
                 raise
-            raise RecordingError(
-                f"{display_path(self.path)} cannot be read: {error.strerror}; check the disk it is on."
-            ) from None
+            raise _unreadable(self.path, error) from None
         if self._corrected is not None:
             sound.close()
             sound = _open(self.path, self._corrected)
@@ -125,7 +126,13 @@ class SoundReader:
         """
         filled = 0
         while filled < len(buffer) and self.fault is None:
-            piece = buffer[filled : filled + self._frames_at_once]
+            most = self._frames_at_once
+            if self._sound_frames is not None:
+                most = min(most, self._sound_frames - self._position)
+                if most <= 0:
+                    self.fault = "something is missing or was overwritten there"
+                    break
+            piece = buffer[filled : filled + most]
             try:
                 count = int(self._sound.buffer_read_into(piece, "float32"))
             except soundfile.LibsndfileError as error:
@@ -149,6 +156,18 @@ class SoundReader:
         if header is not None:
             return CorrectedFile(self.path, header, data.position)
         self.unclaimed_frames = data.unclaimed_frames
+        return None
+
+    @cached_property
+    def _sound_frames(self) -> int | None:
+        """Frames before damage that the decoder would pass over without a word; looked for when read."""
+        try:
+            if self._sound.format == "MP3":
+                return mp3_frames_before_damage(self.path)
+            if self._sound.format == "OGG":
+                return ogg_frames_before_damage(self.path, self.sample_rate, self._sound.frames)
+        except OSError as error:
+            raise _unreadable(self.path, error) from None
         return None
 
     def _decoded_before_fault(self, most: int) -> int:
@@ -184,6 +203,10 @@ def _check_readable(path: Path) -> None:
         raise RecordingError(f"{shown} cannot be opened: {reason}; check the path and the disk.") from None
     if status.st_size == 0:
         raise RecordingError(f"{shown} is empty (0 bytes); leave it out or replace it by an intact copy.")
+
+
+def _unreadable(path: Path, error: OSError) -> RecordingError:
+    return RecordingError(f"{display_path(path)} cannot be read: {error.strerror}; check the disk it is on.")
 
 
 def _open(path: Path, corrected: CorrectedFile | None = None) -> soundfile.SoundFile:

@@ -12,11 +12,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from NatureLM.audio.mp3 import ID3V1_BYTES
+
 RF64_FORMAT_TAGS = {0x0001, 0x0003, 0x0006, 0x0007, 0xFFFE}
 """PCM, float, A-law, mu-law, extensible: what libsndfile reads in RF64 files."""
-
-ID3V1_BYTES = 128
-"""Size of the ID3v1 tag at the end of an MP3 file (id3.org/ID3v1)."""
 
 PADDING_LOOKED_AT = 2**16
 """Bytes behind the stated samples that are looked at for whether they are only zeros."""
@@ -195,21 +194,3 @@ def _is_chunk(header: bytes, most: int) -> bool:
     if len(header) < 8 or not all(32 <= byte < 127 for byte in header[:4]):
         return False
     return bool(struct.unpack("<I", header[4:])[0] <= most)
-
-
-def mp3_states_frames(path: Path) -> bool:
-    """Whether an MP3 begins with a Xing, Info or VBRI frame that states the number of frames."""
-    with open(path, "rb") as stream:
-        start = stream.read(10)
-        offset = 0
-        if start[:3] == b"ID3" and len(start) == 10:  # ID3v2: 10 bytes, then a size of four times 7 bits
-            for byte in start[6:]:
-                offset = offset << 7 | byte & 0x7F
-            offset += 10
-        stream.seek(offset)
-        beginning = stream.read(2 * 1441)  # the longest layer III frame has 144 * 320000 / 32000 + 1 bytes
-    for tag in (b"Xing", b"Info"):
-        at = beginning.find(tag)
-        if at >= 0 and len(beginning) >= at + 8:
-            return bool(beginning[at + 7] & 1)  # bit 0 of the flags: a frame count follows
-    return b"VBRI" in beginning
