@@ -112,6 +112,7 @@ def test_channel_is_mix_each_or_a_number(value: str, expected: object) -> None:
         ("- a\n- b\n", "expected 'key: value' lines"),
         ("model: [", "not valid YAML"),
         ("a: b: c", "not valid YAML"),
+        ("candidates: {date: 2023-02-29}", "not valid YAML .day is out of range for month"),
     ],
 )
 def test_malformed_file_is_one_sentence(tmp_path: Path, text: str, reason: str) -> None:
@@ -151,6 +152,11 @@ def test_any_section_can_be_filled(tmp_path: Path) -> None:
 
 def test_empty_file_gives_the_defaults(tmp_path: Path) -> None:
     assert load_config(InferenceConfig, write(tmp_path / "empty.yml", "")) == InferenceConfig()
+
+
+def test_a_day_that_does_not_exist_is_named() -> None:
+    with pytest.raises(ConfigError, match=r"date 2024-02-30: expected a day as YYYY-MM-DD"):
+        load_config(InferenceConfig, overrides=["candidates.date=2024-02-30"])
 
 
 @pytest.mark.parametrize("override", ["batch_size", "=3"])

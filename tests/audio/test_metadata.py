@@ -178,7 +178,7 @@ def test_the_header_precedes_the_name_and_the_name_fills_gaps(tmp_path: Path) ->
 
     only_artist = info(IART="AudioMoth 24F319055FDF2F55")
     read = read_metadata(wav(tmp_path / "MARSH_20200101_000000.WAV", FMT, only_artist, DATA))
-    assert read.recorded_at == at("2020-01-01T00:00:00+00:00")
+    assert read.recorded_at == at("2020-01-01T00:00:00")
 
 
 @pytest.mark.parametrize(("model", "expected"), [("AudioMoth", None), ("SM4", "1970-01-01T00:00:05+00:00")])
@@ -257,19 +257,20 @@ UTC_TIME, LOCAL_TIME = "2023-06-21T19:17:30+00:00", "2023-06-21T19:17:30"
 @pytest.mark.parametrize(
     ("name", "recorded_at", "site", "recorder"),
     [
-        ("20230621_191730.WAV", UTC_TIME, None, None),
-        ("20230621_191730.flac", UTC_TIME, None, None),
-        ("20230621_191730T.WAV", UTC_TIME, None, None),
-        ("20230621_191730_123.WAV", "2023-06-21T19:17:30.123000+00:00", None, None),
-        ("20230621_191730_123T.WAV", "2023-06-21T19:17:30.123000+00:00", None, None),
-        ("24F31905_20230621_191730.WAV", UTC_TIME, None, AUDIOMOTH),
-        ("24F319055FDF2F55_20230621_191730.WAV", UTC_TIME, None, "AudioMoth 24F319055FDF2F55"),
+        ("20230621_191730.WAV", LOCAL_TIME, None, None),
+        ("20230621_191730.flac", LOCAL_TIME, None, None),
+        ("20230621_191730T.WAV", LOCAL_TIME, None, None),
+        ("20230621_191730_123.WAV", "2023-06-21T19:17:30.123000", None, None),
+        ("20230621_191730_123T.WAV", "2023-06-21T19:17:30.123000", None, None),
+        ("24F31905_20230621_191730.WAV", LOCAL_TIME, None, AUDIOMOTH),
+        ("24F319055FDF2F55_20230621_191730.WAV", LOCAL_TIME, None, "AudioMoth 24F319055FDF2F55"),
         ("5B1A2C3D.WAV", "2018-06-08T07:11:57+00:00", None, "AudioMoth"),
         ("5E123456.WAV", "2020-01-05T19:09:10+00:00", None, "AudioMoth"),
         ("60123456.WAV", "2021-01-28T03:49:42+00:00", None, "AudioMoth"),
         ("60123456.wav", None, None, None),
         ("20230621.WAV", None, None, None),
         ("FFFFFFFF.WAV", None, None, None),
+        ("ABCDEF12.wav", None, None, None),
         ("00000001.WAV", None, None, None),
         ("5b1a2c3d.wav", None, None, None),
         ("MARSH_20230621_191730.wav", LOCAL_TIME, "MARSH", None),
@@ -308,8 +309,11 @@ UTC_TIME, LOCAL_TIME = "2023-06-21T19:17:30+00:00", "2023-06-21T19:17:30"
         ("MARSH_20231321_191730.wav", None, "MARSH", None),
         ("MARSH_20230229_191730.wav", None, "MARSH", None),
         ("MARSH_20230621_241730.wav", None, "MARSH", None),
-        ("MARSH_20230621_191730+2500.wav", None, "MARSH", None),
-        ("MARSH_20230621_191730-0260.wav", None, "MARSH", None),
+        ("MARSH_20230621_191730+2500.wav", LOCAL_TIME, "MARSH", None),
+        ("MARSH_20230621_191730-0260.wav", LOCAL_TIME, "MARSH", None),
+        ("MARSH_20230621_191730-0001.wav", LOCAL_TIME, "MARSH", None),
+        ("MARSH_20230621_191730-0010.wav", LOCAL_TIME, "MARSH", None),
+        ("MARSH_20230621_191730-2000.wav", LOCAL_TIME, "MARSH", None),
         ("18000621_191730.wav", None, None, None),
         ("19700101_000010.WAV", None, None, None),
         ("MARSH_20230621.wav", None, None, None),

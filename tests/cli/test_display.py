@@ -10,6 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from NatureLM.cli.display import Display
+from NatureLM.infer.engine import BegunAnew, Finished, Opened
+
 FOCAL = "What is the common name for the focal species in the audio?"
 
 
@@ -39,6 +42,20 @@ def test_terminal_shows_progress_beneath_the_answers(
     answers = re.findall(r"noise\.wav, (#\S+ - \S+#): ", plain)
     assert answers == ["#0.00s - 10.00s#", "#10.00s - 12.00s#"]
     assert re.search(r"1 recording, 2 windows; .* results in inference_output\.jsonl$", plain.rstrip())
+
+
+def test_a_recording_begun_anew_is_counted_once(tmp_path: Path) -> None:
+    paths = [tmp_path / "a.wav", tmp_path / "b.wav"]
+    for path in paths:
+        path.write_bytes(bytes(1000))
+    with Display(show_answers=False) as display:
+        display.planned(paths)
+        for event in (Opened("a.wav", 10.0), BegunAnew("a.wav"), Finished("a.wav")):
+            display.happened(0, event)
+        display.happened(1, Opened("b.wav", 10.0))
+        display.happened(1, Finished("b.wav"))
+        (task,) = display._progress.tasks
+        assert (task.fields["files"], task.completed, task.total) == ("2/2", 2000, 2000)
 
 
 def read_all(descriptor: int) -> str:

@@ -140,6 +140,16 @@ def test_one_channel_of_a_stereo_recording(naturelm: Naturelm, folder: Path) -> 
     assert failure["reason"].startswith("mono.wav has 1 channel, so there is no channel 2;")
 
 
+def test_paths_that_the_shell_made_of_a_pattern(naturelm: Naturelm, folder: Path) -> None:
+    for name in ("a.wav", "site=3/b.wav"):
+        (folder / name).parent.mkdir(exist_ok=True)
+        soundfile.write(folder / name, np.zeros(16000), 16000)
+    done = naturelm("infer", "--audio-path", "a.wav", "site=3/b.wav", "batch_size=4", "--query", FOCAL)
+    assert done.returncode == 0, done.stderr
+    found = [row["audio_path"] for row in rows(folder / "inference_output.jsonl")]
+    assert found == ["a.wav", "site=3/b.wav"]
+
+
 @pytest.mark.skipif(os.name == "nt", reason="POSIX limits")
 def test_full_disk_is_one_sentence_and_costs_no_answer(
     folder: Path, noise: Path, environment: dict[str, str]

@@ -321,8 +321,8 @@ def test_windows_have_absolute_times(model: NatureLM, make_noise: Callable[..., 
     ]
     events = list(an_engine(model).run(recordings(*paths)))
     assert [(event.recorded_at, event.site) for _, event in events if isinstance(event, Answer)] == [
-        ("2023-06-21T23:59:55+00:00", None),
-        ("2023-06-22T00:00:05+00:00", None),
+        ("2023-06-21T23:59:55", None),
+        ("2023-06-22T00:00:05", None),
         ("2023-06-21T19:17:30", "MARSH"),
         (None, None),
     ]

@@ -391,6 +391,22 @@ def test_all_formats_of_a_default_output_move_aside_together() -> None:
     ]
 
 
+def test_another_run_in_another_format_is_left_where_it_is() -> None:
+    whole_run({"query": "Which?"}, ANSWER, FAILURE)
+    whole_run({"query": "Which?"}, ANSWER, FAILURE, formats="csv")
+    before = {name: Path(name).read_bytes() for name in names()}
+    moved = whole_run({"query": "How many?"}, ANSWER, formats="csv")
+    assert moved == Path("inference_output.1.csv")
+    for name, content in before.items():
+        now = name.replace("output.csv", "output.1.csv") if name.startswith("inference_output.csv") else name
+        assert Path(now).read_bytes() == content
+    moved = whole_run({"query": "What is it?"}, ANSWER, formats="jsonl,csv")  # both are in its way
+    assert moved == Path("inference_output.2.jsonl")
+    for end in ("", ".run.json", ".failures.jsonl"):
+        assert Path(f"inference_output.2.jsonl{end}").read_bytes() == before[f"inference_output.jsonl{end}"]
+    assert json.loads(Path("inference_output.2.csv.run.json").read_text())["query"] == "How many?"
+
+
 def test_stopped_run_keeps_every_format() -> None:
     for query in (1, 2):
         files = begun(

@@ -32,8 +32,8 @@ MOST_CHARACTERS = 100
 """Of a site or recorder; Song Meters allow 12."""
 
 YEARS = range(1900, 2101)
-HEXADECIMAL_YEARS = range(2017, 2101)
-"""AudioMoth has been made since 2017; other names of eight hexadecimal digits mostly fall outside."""
+FIRST_AUDIOMOTH = datetime(2017, 1, 1, tzinfo=timezone.utc)
+"""Other names of eight hexadecimal digits mostly mean a time before it, or after now."""
 
 MOST_OFFSET = timedelta(hours=15)
 """From UTC; clocks on Earth lie between -12 and +14 hours."""
@@ -69,7 +69,7 @@ _NAME = re.compile(
     # nothing: the same name once a program has left the $ out, as browsers' uploads do
     r"(?P<hour>\d\d)(?P<colon>[:\-]?)(?P<minute>\d\d)(?P=colon)(?P<second>\d\d)"
     r"(?:[_.](?P<fraction>\d{3}(?:\d{3})?)(?!\d))?"
-    r"(?P<offset>Z|[+-]\d\d:?\d\d)?"
+    r"(?P<offset>Z|[+-](?:0\d|1[0-4]):?(?:00|15|30|45))?"  # others are counts: of split recordings, -0001
     r"T?(?![0-9A-Za-z])",  # T: AudioMoth recording with a trigger
     re.ASCII | re.DOTALL,
 )
@@ -287,7 +287,11 @@ def _audiomoth_recorder(text: str, is_audiomoth: bool) -> str | None:
 
 
 def _from_name(name: str, is_audiomoth: bool) -> RecorderMetadata:
-    """Read a file name; times of AudioMoth's without an offset are UTC, all others stay naive."""
+    """Read a file name.
+
+    A time without an offset stays naive: AudioMoths too name files in the zone that they are set to
+    (``generateFolderAndFilename`` of their firmware).
+    """
     stem, _, suffix = name.rpartition(".")
     if not stem:
         stem, suffix = name, ""
@@ -307,14 +311,14 @@ def _from_name(name: str, is_audiomoth: bool) -> RecorderMetadata:
         recorder = f"Song Meter {site}"
     # Behind a Song Meter's time three digits are a count; six are microseconds (SMART's user guide).
     fraction = match["fraction"] if audiomoth or len(match["fraction"] or "") == 6 else None
-    recorded_at = _date_and_time(match, match["offset"] or ("Z" if audiomoth else None), fraction or "")
+    recorded_at = _date_and_time(match, match["offset"], fraction or "")
     return RecorderMetadata(_of_audiomoth(recorded_at) if audiomoth else recorded_at, site, recorder)
 
 
 def _from_hexadecimal(stem: str) -> RecorderMetadata:
     """Seconds since 1970, ``%08X``: the names of AudioMoth's first firmware."""
     recorded_at = datetime.fromtimestamp(int(stem, 16), timezone.utc)
-    if recorded_at.year not in HEXADECIMAL_YEARS:
+    if not FIRST_AUDIOMOTH <= recorded_at <= datetime.now(timezone.utc) + MOST_OFFSET:
         return RecorderMetadata()
     return RecorderMetadata(recorded_at, None, "AudioMoth")
 

@@ -15,7 +15,7 @@ from rich.text import Text
 
 from NatureLM.audio import display_path
 from NatureLM.infer.answers import Answer, Failure, answer_line
-from NatureLM.infer.engine import Event, Opened
+from NatureLM.infer.engine import BegunAnew, Event, Opened
 from NatureLM.infer.run import Summary
 
 
@@ -76,7 +76,9 @@ class Display:
         if isinstance(event, Opened):
             self._current = (0.0, event.duration_seconds)
             return
-        if isinstance(event, Answer):
+        if isinstance(event, BegunAnew):
+            self._current = (0.0, self._current[1])
+        elif isinstance(event, Answer):
             self._show_answer(event)
             self._current = (max(self._current[0], event.end_seconds), self._current[1])
         else:

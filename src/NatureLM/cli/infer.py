@@ -242,7 +242,7 @@ def infer(
     from NatureLM.infer.sinks import STANDARD_OUTPUT
 
     # A shell turns `--audio-path *.wav` into one option and further bare paths.
-    paths = [text for text in overrides or () if "=" not in text and os.path.exists(text)]
+    paths = [text for text in overrides or () if os.path.exists(text)]
     overrides = [text for text in overrides or () if text not in paths]
     if strict and allow_fallback:
         raise ConfigError("--strict and --allow-fallback exclude each other; leave one out.")

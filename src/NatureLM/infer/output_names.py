@@ -13,30 +13,24 @@ JOURNAL = ".journal"
 def move_aside(results: Path, *others: Path) -> Path:
     """Give results and their companions a name that is free, ``results.1.jsonl``; return it.
 
-    ``others`` are the same results in other formats, which take the same number. Journals stay: the run
-    that moves results aside has done so with their journal, if they had one, at its beginning.
+    ``others`` go with them and take the same number: the same results in other formats, or others that are in
+    the way too. Journals stay: the run that moves results aside has done so with their journal, if they had
+    one, at its beginning.
     """
     number = free_number(results, *others)
-    aside = numbered(results, number)
     for path in dict.fromkeys((results, *others)):
-        if path.exists():
-            path.rename(numbered(path, number))
-    for suffix in (FAILURES, RUN):
-        if beside(results, suffix).exists():
-            beside(results, suffix).rename(beside(aside, suffix))
-    return aside
+        for suffix in ("", FAILURES, RUN):
+            if beside(path, suffix).exists():
+                beside(path, suffix).rename(beside(numbered(path, number), suffix))
+    return numbered(results, number)
 
 
 def free_number(results: Path, *others: Path, companions: Sequence[str] = (FAILURES, RUN)) -> int:
     """Return the first number, from 1, that no file of these results and companions has."""
-    present = [path for path in dict.fromkeys((results, *others)) if path.exists()]
+    moved = [path for path in dict.fromkeys((results, *others)) if path == results or path.exists()]
     number = 1
     while any(
-        path.exists()
-        for path in (
-            *(numbered(path, number) for path in present),
-            *(beside(numbered(results, number), suffix) for suffix in ("", *companions)),
-        )
+        beside(numbered(path, number), suffix).exists() for path in moved for suffix in ("", *companions)
     ):
         number += 1
     return number

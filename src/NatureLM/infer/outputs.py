@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
@@ -208,7 +208,7 @@ class RunFiles:
         with undisturbed(), written_or_said(self.results):
             try:
                 if self._gives_way():
-                    moved = move_aside(self.results, *self.outputs.siblings())
+                    moved = move_aside(self.results, *self._displaced())
                 for path in filter(self._is_changed, self.paths()):
                     self.set_aside[path] = set_aside(path)
                 left_out = set(journal.answered()) - self._recordings.keys()
@@ -247,7 +247,7 @@ class RunFiles:
             written = self._write_all({**counts, "complete": False})
             with undisturbed():
                 if partial.exists() and not self._written_with(self.parameters, partial):
-                    move_aside(partial, *map(partial_name, self.outputs.siblings()))
+                    move_aside(partial, *self._displaced(partial_name))
                 for path in self._partials():
                     remove(path)
                 for unfinished, final in written.items():
@@ -316,8 +316,7 @@ class RunFiles:
                 )
             return
         if not self.named:
-            siblings = self.outputs.siblings()
-            number = free_number(self.results, *siblings, companions=(FAILURES, RUN, JOURNAL))
+            number = free_number(self.results, *self._displaced(), companions=(FAILURES, RUN, JOURNAL))
             self._moved_journal = beside(numbered(self.results, number), JOURNAL)
             journal.move(self._moved_journal)
         elif self.overwrite:
@@ -344,6 +343,18 @@ class RunFiles:
         if all(map(self._is_ours, present)):
             return bool(self._lost())
         return not self._written_with(self.parameters)
+
+    def _displaced(self, name: Callable[[Path], Path] = lambda path: path) -> list[Path]:
+        """Return the files that are moved with the results of an earlier run.
+
+        All that would be replaced, and other formats unless they have a record: those are another run's.
+        """
+        replaced = set(self.paths())
+        return [
+            name(path)
+            for path in self.outputs.siblings()
+            if path in replaced or not beside(name(path), RUN).exists()
+        ]
 
     def _is_ours(self, path: Path) -> bool:
         return self._journal is not None and path.name in self._journal.tables

@@ -71,6 +71,21 @@ def test_files_of_others_in_a_folder_that_is_replaced_are_kept(jsonl: Path) -> N
     ]
 
 
+def test_notes_among_label_tracks_are_kept(jsonl: Path) -> None:
+    write_tables(jsonl, "audacity", "out")
+    Path("out.audacity/.DS_Store").write_text("of Finder")
+    write_tables(jsonl, "audacity", "out", overwrite=True)
+    assert names() == ["out.audacity/card1/a.txt", "out.audacity/card2/a.txt", "run.jsonl"]
+    Path("out.audacity/card1/notes.txt").write_text("mine")
+    write_tables(jsonl, "audacity", "out", overwrite=True)
+    assert names() == [
+        "out.audacity.old/card1/notes.txt",
+        "out.audacity/card1/a.txt",
+        "out.audacity/card2/a.txt",
+        "run.jsonl",
+    ]
+
+
 def test_failure_leaves_nothing_behind(jsonl: Path) -> None:
     with jsonl.open("a") as file:
         file.write("no row\n")

@@ -14,7 +14,7 @@ from typing import Any
 from NatureLM.errors import ConfigError
 from NatureLM.infer.answers import Answer
 from NatureLM.infer.output_names import first_free
-from NatureLM.infer.writers.annotations import AudacityWriter, RavenWriter
+from NatureLM.infer.writers.annotations import RavenWriter
 from NatureLM.infer.writers.formats import JSONL, Contents, Format, Outputs, choose_outputs
 from NatureLM.infer.writers.jsonl import JsonlWriter, read_rows
 from NatureLM.infer.writers.places import common_folder
@@ -28,6 +28,9 @@ from NatureLM.infer.writers.rows import (
     species_columns,
 )
 from NatureLM.json_text import parse_json
+
+LEFT_BY_SYSTEMS = {".DS_Store", "Thumbs.db", "desktop.ini"}
+"""Files that Finder and Explorer leave in the folders that they show."""
 
 Rows = str | os.PathLike[str] | Iterable[Answer | Mapping[str, Any]]
 
@@ -159,9 +162,10 @@ def write_unfinished(
 
 
 def put_in_place(unfinished: Path, final: Path) -> None:
-    """Give a file or folder its final name; of a folder that is replaced, files that are not ours stay.
+    """Give a file or folder its final name; of a folder that is replaced, files that may not be ours stay.
 
-    They stay under the folder's name with ``.old`` behind it.
+    They stay under the folder's name with ``.old`` behind it: all but selection tables, which a name of their
+    own tells, and what the new folder has anew (any text may be called as label tracks are).
     """
     if not unfinished.is_dir():
         unfinished.replace(final)
@@ -172,8 +176,7 @@ def put_in_place(unfinished: Path, final: Path) -> None:
         final.rename(old)
     unfinished.rename(final)
     if old.exists():
-        ours = RavenWriter.ending if final.suffix.lower() == ".raven" else AudacityWriter.ending
-        _remove_ours(old, ours)
+        _remove_ours(old, final)
 
 
 def remove(path: Path) -> None:
@@ -218,10 +221,12 @@ def _parameters_beside(source: Path) -> dict[str, Any]:
     return parameters if isinstance(parameters, dict) else {}
 
 
-def _remove_ours(folder: Path, ending: str) -> None:
-    for place, _, names in os.walk(folder, topdown=False):
+def _remove_ours(old: Path, new: Path) -> None:
+    for place, _, names in os.walk(old, topdown=False):
         for name in names:
-            if name.endswith(ending):
-                os.unlink(os.path.join(place, name))
+            path = Path(place, name)
+            is_anew = (new / path.relative_to(old)).exists()
+            if is_anew or name.endswith(RavenWriter.ending) or name in LEFT_BY_SYSTEMS:
+                path.unlink()
         if not os.listdir(place):
             os.rmdir(place)
