@@ -12,9 +12,9 @@ free of animals.
 (a) Agreement. Every window of 10 s of the recordings of animals is changed in nine ways: white (or pink)
 Gaussian noise is added at a signal-to-noise ratio of infinity, 20 or 10 dB, where the signal's power is the
 mean square of the whole window before any change; then all of it is multiplied by -20, 0 or +20 dB and
-clipped to [-1, 1]. Decided is what the encoder says of exactly these samples: animals whose largest logit
-over the window's segments reaches the floor, strongest first, at most ``max_species``. The answers are right
-if they say just that.
+clipped to [-1, 1]. Decided is what the encoder says of exactly these samples: animals whose logit (the mean
+of the two largest over the window's segments) reaches the floor, strongest first, at most ``max_species``.
+The answers are right if they say just that.
 
 (b) False names. On recordings without animals, every pair of a window of 10 s and an animal that is decided
 is a false name; they are counted per hour, for floors of 0.1 to 0.9. Further rows show rules that a decision

@@ -276,7 +276,7 @@ def read_yaml(path: str | Path) -> dict[str, Any]:
         raise ConfigError(f"{path}: no such configuration file; check --cfg-path.") from None
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path}: cannot be read as a configuration file ({error}).") from None
-    except (yaml.YAMLError, ValueError) as error:  # ValueError: a date that does not exist
+    except (yaml.YAMLError, ValueError, RecursionError) as error:  # ValueError: a date that does not exist
         reason = " ".join(str(error).split())
         raise ConfigError(f"{path}: is not valid YAML ({reason}).") from None
     if content is None:
@@ -301,7 +301,7 @@ def typed_values(overrides: Sequence[str] = (), options: Mapping[str, Any] | Non
             raise ConfigError(f"{override!r}: expected key=value, for example generation.num_beams=1.")
         try:
             value = yaml.safe_load(text)
-        except (yaml.YAMLError, ValueError):
+        except (yaml.YAMLError, ValueError, RecursionError):
             value = text
         _set(nested, key.strip(), value)
     for key, value in (options or {}).items():

@@ -115,6 +115,12 @@ def test_the_name_of_metrics_ends_in_json() -> None:
         metrics_paths(Path("a.csv"), Path("b.txt"))
 
 
+@pytest.mark.parametrize("folder", [".", "/"])
+def test_a_folder_is_no_file_of_predictions(folder: str) -> None:
+    with pytest.raises(ConfigError, match=r"is a folder; name a file of predictions"):
+        metrics_paths(Path(folder))
+
+
 def test_lines_of_odd_metrics_are_refused_too(tmp_path: Path) -> None:
     path = tmp_path / "a_metrics.jsonl"
     path.write_text('{"component": "esc50", "model": ["a"], "Accuracy": 0.5, "rows": 2}\n')

@@ -90,6 +90,7 @@ def test_kaleidoscope_counts_channels_from_0(tmp_path: Path) -> None:
             r"the recording .* and the start .* and the end .* and the species .* its columns",
         ),
         ("", r"its columns are: none"),
+        ("x" * 140_000, r"line 1: cannot be read as a table \(field larger than field limit"),
         ("file,start,end,species,correct\na,0,1,Ruff,perhaps\n", r"line 2: expected yes or no .* 'perhaps'"),
         (
             "file,start,end,species,correct\na,now,1,Ruff,yes\n",

@@ -12,7 +12,12 @@ from typing import Any
 
 import pytest
 import torch
-from huggingface_hub.errors import GatedRepoError, HfHubHTTPError, RepositoryNotFoundError
+from huggingface_hub.errors import (
+    GatedRepoError,
+    HfHubHTTPError,
+    LocalEntryNotFoundError,
+    RepositoryNotFoundError,
+)
 
 from NatureLM.errors import ModelUnavailableError
 from NatureLM.models.loading import load_model
@@ -38,7 +43,8 @@ class Hub:
     def snapshot_download(
         self, name: str, allow_patterns: list[str], ignore_patterns: list[str], local_files_only: bool
     ) -> str:
-        assert not local_files_only
+        if local_files_only:
+            raise _hub_error(LocalEntryNotFoundError)  # nothing was loaded before
         if name in self.gated:
             raise _hub_error(GatedRepoError)
         folder = self.cache / name
@@ -191,6 +197,26 @@ def test_without_network_what_is_in_the_cache_is_used(
         ModelUnavailableError, match=f"{LLAMA}' cannot be had: the Hugging Face hub cannot be"
     ):
         NatureLM.from_pretrained("someone/small")
+
+
+def test_a_hub_that_gives_an_error_is_no_reason_to_leave_the_cache(
+    made: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def overloaded(*_: Any, **__: Any) -> None:
+        raise _hub_error(HfHubHTTPError)
+
+    monkeypatch.setattr("huggingface_hub.HfApi.model_info", overloaded)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+    with pytest.raises(
+        ModelUnavailableError, match=r"the Hugging Face hub gave an error \(HfHubHTTPError\); try again later"
+    ):
+        NatureLM.from_pretrained("someone/small")
+    repository = tmp_path / "models--someone--small"
+    snapshot = repository / "snapshots" / "0123456789abcdef0123456789abcdef01234567"
+    shutil.copytree(made.folder, snapshot)
+    (repository / "refs").mkdir()
+    (repository / "refs" / "main").write_text(snapshot.name)
+    assert NatureLM.from_pretrained("someone/small").requested_as == "someone/small"
 
 
 def test_memory_is_measured_and_compared(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

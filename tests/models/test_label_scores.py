@@ -137,6 +137,17 @@ def test_presence_is_that_of_each_question_alone(
             assert float(scores[row, column]) == pytest.approx(expected, abs=1e-5)
 
 
+def test_products_of_presence_are_not_rounded(spelling_model: NatureLM) -> None:
+    head = spelling_model.language_model.lm_head
+    states = torch.randn(64, head.in_features, generator=torch.Generator().manual_seed(0)).bfloat16()
+    rounded = torch.nn.Linear(head.in_features, head.out_features, bias=False).bfloat16()
+    exact = states.double() @ rounded.weight.data.double().T
+    found = label_scores._logits_of(rounded, states, [3, 7])
+    assert found.dtype == torch.float32
+    torch.testing.assert_close(found.double(), exact[:, [3, 7]], atol=1e-5, rtol=0)
+    assert float((rounded(states).detach().double() - exact).abs().max()) > 1e-4
+
+
 def test_presence_does_not_depend_on_order_or_batch(
     spelling_model: NatureLM, features: list[Any], odd_labels: list[str]
 ) -> None:

@@ -272,7 +272,7 @@ def test_merged_weights_go_back_exactly(model: NatureLM, recorded: Any, features
     settings = AnswerSettings(max_new_tokens=6, merging_alpha=0.5)
     prompts = recorded.golden["a"]["prompts"]
     merged = model.answer(features, prompts, settings)
-    changed = [name for name, weight in lm.state_dict().items() if not torch.equal(weight, before[name])]
+    changed = [name for name, weight in lm.named_parameters() if not torch.equal(weight, before[name])]
     assert changed and all("_proj.base_layer.weight" in name for name in changed)
     assert all(layer.merged for layer in lora_layers(lm))
 
@@ -283,6 +283,31 @@ def test_merged_weights_go_back_exactly(model: NatureLM, recorded: Any, features
     assert [answer.text for answer in apart] == [answer.text for answer in merged]
     for one, other in zip(apart, merged, strict=True):
         assert one.mean_logprob == pytest.approx(other.mean_logprob, abs=1e-5)
+
+
+def test_weights_go_out_and_come_in_without_lora(model: NatureLM, recorded: Any, features: list[Any]) -> None:
+    """Although answers were given with LoRA added to them."""
+    prompts = recorded.golden["a"]["prompts"]
+    settings = AnswerSettings(max_new_tokens=6)
+    lm = model.language_model
+    unmerge_lora(lm)
+    original = {name: weight.clone() for name, weight in lm.state_dict().items()}
+    tuned = model.answer(features, prompts, settings)
+    assert all(layer.merged for layer in lora_layers(lm))
+    assert all(torch.equal(weight, original[name]) for name, weight in lm.state_dict().items())
+
+    model.answer(features, prompts, settings)
+    assert all(layer.merged for layer in lora_layers(lm))
+    other = {name: weight * 3 if "lora_" in name else weight for name, weight in original.items()}
+    lm.load_state_dict(other)
+    assert not any(layer.merged for layer in lora_layers(lm))
+    stronger = model.answer(features, prompts, settings)
+    assert [answer.mean_logprob for answer in stronger] != [answer.mean_logprob for answer in tuned]
+    model.load_state_dict(
+        {f"language_model.{name}": weight for name, weight in original.items()}, strict=False
+    )
+    for answer, before in zip(model.answer(features, prompts, settings), tuned, strict=True):
+        assert answer.mean_logprob == pytest.approx(before.mean_logprob, abs=1e-6)
 
 
 def test_weights_are_saved_and_trained_apart_from_lora(

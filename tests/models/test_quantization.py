@@ -22,6 +22,7 @@ QUERY = "a b c"
     [
         (BitsAndBytesConfig(load_in_8bit=True, llm_int8_skip_modules=["mine"]), "llm_int8_skip_modules"),
         ({"quant_method": "bitsandbytes", "load_in_4bit": True}, "llm_int8_skip_modules"),
+        ({"load_in_4bit": True}, "llm_int8_skip_modules"),
         ({"quant_method": "torchao", "modules_to_not_convert": ["mine"]}, "modules_to_not_convert"),
     ],
 )

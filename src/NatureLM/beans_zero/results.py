@@ -62,8 +62,10 @@ def metrics_paths(predictions: Path, output: Path | None = None) -> tuple[Path, 
     Raises
     ------
     ConfigError
-        The name ends otherwise, or the metrics would overwrite the predictions.
+        The name ends otherwise, the metrics would overwrite the predictions, or these are a folder.
     """
+    if not predictions.name:
+        raise ConfigError(f"{predictions}: is a folder; name a file of predictions.")
     if output is None:
         output = predictions.with_name(f"{predictions.stem}_metrics.json")
     elif output.suffix.lower() != ".json":

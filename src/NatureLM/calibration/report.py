@@ -21,7 +21,12 @@ def paths_for(reviewed: Path, output: Path | None, *, overwrite: bool) -> tuple[
     ConfigError
         A file is in the way, the name does not end in ``.json``, or its folder does not exist.
     """
-    file = reviewed.with_name(reviewed.stem + ENDING) if output is None else output
+    if output is None:
+        named = reviewed if reviewed.name not in ("", "..") else reviewed.resolve()
+        if not named.name:
+            raise ConfigError(f"{reviewed}: has no name to call the calibration by; give --output-path.")
+        output = named.with_name(named.stem + ENDING)
+    file = output
     if file.suffix.lower() != ".json":
         raise ConfigError(f"--output-path {file}: a calibration is JSON; let the name end in .json.")
     if not file.absolute().parent.is_dir():

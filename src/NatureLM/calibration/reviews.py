@@ -145,7 +145,12 @@ def _rows(path: Path) -> tuple[csv.DictReader[str], str]:
         raise ConfigError(f"{path}: cannot be read ({error.strerror or error}).") from None
     first = text.partition("\n")[0]
     delimiter = max("\t,;", key=first.count)
-    return csv.DictReader(io.StringIO(text, newline=""), delimiter=delimiter), delimiter
+    rows = csv.DictReader(io.StringIO(text, newline=""), delimiter=delimiter)
+    try:
+        _ = rows.fieldnames  # reads the header
+    except csv.Error as error:
+        raise ConfigError(f"{path}, line 1: cannot be read as a table ({error}).") from None
+    return rows, delimiter
 
 
 def _columns_of(path: Path, header: Iterable[str | None], *, may_be_open: bool) -> dict[str, str]:

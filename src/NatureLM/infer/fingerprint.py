@@ -24,7 +24,11 @@ SAMPLED_VALUES = 256
 
 
 def model_fingerprint(model: NatureLM) -> str:
-    """Return 16 hexadecimal digits over the model's configuration and weights, the same on any device."""
+    """Return 16 hexadecimal digits over the model's configuration and weights.
+
+    They are the same on any device, but not in any number format, whose answers differ: the published model
+    is in another one on each kind of device, unless told otherwise.
+    """
     import torch
 
     digest = hashlib.sha256()

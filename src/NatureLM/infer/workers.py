@@ -63,8 +63,9 @@ class Workers:
             for place in range(len(self.devices)):
                 if self._receive(place) != fingerprint:
                     raise NatureLMError(
-                        f"{self._name(place)} holds other weights than the run; do not change the model's "
-                        "files while it runs, and give the same command again."
+                        f"{self._name(place)} holds other weights than the run, or the same in another "
+                        "number format; name devices of one kind, or one dtype for all, and do not change "
+                        "the model's files while it runs."
                     )
         except BaseException:
             self.close()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -10,6 +12,24 @@ from NatureLM.errors import ConfigError
 
 if TYPE_CHECKING:
     from NatureLM.models.configuration import NatureLMConfig
+
+
+@contextmanager
+def exact_convolutions(device: torch.device) -> Iterator[None]:
+    """Within it NVIDIA's GPUs convolve float32 numbers as such, not rounded to 10 bits (TF32).
+
+    torch lets cuDNN round unless told otherwise (its notes on CUDA, "TensorFloat-32"), but not products of
+    matrices. The rounding of scores is small, but it moves those at the floor of evidence.
+    """
+    if device.type != "cuda":
+        yield
+        return
+    before = torch.backends.cudnn.allow_tf32
+    torch.backends.cudnn.allow_tf32 = False
+    try:
+        yield
+    finally:
+        torch.backends.cudnn.allow_tf32 = before
 
 
 def choose_device(name: str = "auto") -> torch.device:

@@ -209,15 +209,25 @@ def presence_log_odds(
     embeds, mask = asked.embeds[:, :kept], asked.mask[:, :kept]
     trie = TokenTrie.of([[*tail[shared:], *yes[:apart]] for tail in tails])
     odds = torch.zeros(len(embeds), len(trie), dtype=torch.float64)
-    rows = model.language_model.lm_head
     last = np.sort(trie.ends)
     for read in read_tree(model.language_model, embeds, mask, trie):
         nodes = last[slice(*np.searchsorted(last, [read.first, read.stop]))]
         if len(nodes):
             states = read.states[torch.from_numpy(nodes - read.first).to(read.states.device)]
-            logits = rows(states)[:, [yes[apart], no[apart]]].cpu().double()
+            logits = _logits_of(model.language_model.lm_head, states, [yes[apart], no[apart]]).cpu().double()
             odds[read.prompt, torch.from_numpy(nodes)] = logits[:, 0] - logits[:, 1]
     return odds[:, torch.from_numpy(trie.ends)]
+
+
+def _logits_of(head: torch.nn.Module, states: torch.Tensor, tokens: list[int]) -> torch.Tensor:
+    """Return the logits of some tokens, float32 [states, tokens].
+
+    The product is of float32 numbers: near 20, those of bfloat16 are 0.125 apart, and most labels would tie.
+    """
+    weight = head.weight
+    if type(weight.data) is not torch.Tensor or weight.device.type == "meta":  # quantised, or on disk
+        return head(states)[:, tokens].float()
+    return torch.nn.functional.linear(states.float(), weight[tokens].float())
 
 
 def _shared_beginning(sequences: Sequence[list[int]]) -> int:

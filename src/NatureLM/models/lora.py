@@ -58,6 +58,9 @@ def add_lora(language_model: LlamaForCausalLM, settings: dict[str, Any]) -> None
     )
     language_model.add_adapter(config, adapter_name=ADAPTER)
     freeze_all_but_lora(language_model)
+    # Weights go out and come in without LoRA, also where answers were given with it added to them.
+    language_model.register_state_dict_pre_hook(_unmerge_first)
+    language_model.register_load_state_dict_pre_hook(_unmerge_first)
 
 
 def freeze_all_but_lora(language_model: LlamaForCausalLM) -> None:
@@ -95,6 +98,10 @@ def unmerge_lora(language_model: LlamaForCausalLM) -> None:
     """Put the weights back to exactly what they were before LoRA was added to them."""
     for layer in lora_layers(language_model):
         _unmerge(layer)
+
+
+def _unmerge_first(language_model: LlamaForCausalLM, *_: Any) -> None:
+    unmerge_lora(language_model)
 
 
 def fold_lora(language_model: LlamaForCausalLM, alpha: float) -> None:

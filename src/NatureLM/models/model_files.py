@@ -98,7 +98,8 @@ class HubFiles(ModelFiles):
 
     def __init__(self, name: str, **hub: Any) -> None:
         self.hub = hub
-        self.reachable = _hub_knows(name, **hub)
+        self.refusal = _hub_refusal(name, **hub)
+        """Why the hub does not answer; what the cache has is taken then."""
         super().__init__(name, self._fetch(name, SMALL_FILES))
 
     def fetch_weights(self) -> None:
@@ -115,7 +116,7 @@ class HubFiles(ModelFiles):
                 f"The model {self.name!r} cannot be had: "
                 + (
                     "its repository holds no safetensors."
-                    if self.reachable
+                    if self.refusal is None
                     else "the Hugging Face hub cannot be reached from here and only a part of it is on this "
                     "machine; load it once with network."
                 )
@@ -123,6 +124,7 @@ class HubFiles(ModelFiles):
 
     def _fetch(self, name: str, patterns: list[str]) -> Path:
         from huggingface_hub import snapshot_download
+        from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
 
         try:
             return Path(
@@ -130,12 +132,14 @@ class HubFiles(ModelFiles):
                     name,
                     allow_patterns=patterns,
                     ignore_patterns=ELSEWHERE,
-                    local_files_only=not self.reachable,
+                    local_files_only=self.refusal is not None,
                     **self.hub,
                 )
             )
         except Exception as error:  # the client raises its transport's own errors
-            raise unavailable(name, error, **self.hub) from error
+            is_not_here = isinstance(error, LocalEntryNotFoundError)
+            reason = self.refusal if is_not_here and isinstance(self.refusal, HfHubHTTPError) else error
+            raise unavailable(name, reason, **self.hub) from error
 
 
 def find_files(name_or_path: str | os.PathLike[str], **hub: Any) -> ModelFiles:
@@ -157,28 +161,29 @@ def find_files(name_or_path: str | os.PathLike[str], **hub: Any) -> ModelFiles:
     return HubFiles(name, **hub)
 
 
-def _hub_knows(name: str, **hub: Any) -> bool:
-    """Ask the hub once, without retries, whether it knows a model; False where it cannot be reached.
+def _hub_refusal(name: str, **hub: Any) -> Exception | None:
+    """Ask the hub once, without retries, for a model; return why it does not answer, None where it does.
 
-    Whoever is offline is told so within seconds.
+    Whoever is offline is told so within seconds. A hub that is there but overloaded, or behind a proxy that
+    lets nothing through, is no reason not to take what was loaded before.
 
     Raises
     ------
     ModelUnavailableError
-        If it does not, or refuses to say.
+        If it knows no such model, or does not give it to this user.
     """
     from huggingface_hub import HfApi
-    from huggingface_hub.errors import HfHubHTTPError
+    from huggingface_hub.errors import RepositoryNotFoundError, RevisionNotFoundError
 
     asked = {key: value for key, value in hub.items() if key in ("revision", "token")}
     try:
         HfApi().model_info(name, timeout=HUB_TIMEOUT_SECONDS, **asked)
-    except HfHubHTTPError as error:
+    except (RepositoryNotFoundError, RevisionNotFoundError) as error:  # the first of gated ones, too
         raise unavailable(name, error, **hub) from error
     except Exception as error:
-        logger.debug("The hub was not reached: %s", error)
-        return False
-    return True
+        logger.debug("The hub does not answer: %s", error)
+        return error
+    return None
 
 
 def unavailable(name: str, error: Exception, **hub: Any) -> ModelUnavailableError:

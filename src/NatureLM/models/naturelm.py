@@ -19,6 +19,7 @@ from NatureLM.models.adapters import build_adapter
 from NatureLM.models.adapters.base import Adapter, PromptContext, Questions
 from NatureLM.models.answering import AnswerSettings, Candidates, ModelAnswer, Precision, Turn
 from NatureLM.models.configuration import NatureLMConfig
+from NatureLM.models.devices import exact_convolutions
 from NatureLM.models.encoders.base import AudioEncoder
 from NatureLM.models.encoders.registry import build_encoder
 from NatureLM.models.generating import generate_answers
@@ -161,12 +162,6 @@ class NatureLM(PreTrainedModel, GenerationMixin):
         self.precision, self.fixed_alpha = precision, merging_alpha
         return self
 
-    def state_dict(self, *args: Any, **kwargs: Any) -> Any:
-        """Return the weights by name, LoRA apart from those that it tunes."""
-        if self.config.lora:
-            unmerge_lora(self.language_model)
-        return super().state_dict(*args, **kwargs)
-
     def train(self, mode: bool = True) -> NatureLM:
         """Train, or answer; LoRA learns apart from the weights that it tunes."""
         if mode and self.config.lora:
@@ -207,7 +202,8 @@ class NatureLM(PreTrainedModel, GenerationMixin):
         list
             One entry a window, to be passed to :meth:`answer`.
         """
-        return self.audio_encoder.encode(waveforms, whole=whole)
+        with exact_convolutions(self.device):
+            return self.audio_encoder.encode(waveforms, whole=whole)
 
     def get_audio_features(self, contexts: Sequence[PromptContext]) -> torch.Tensor:
         """Return the tokens of windows one after another, [sum of lengths, hidden]."""

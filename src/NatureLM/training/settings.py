@@ -21,7 +21,7 @@ class BundledTrainingConfig(Section):
     name: str = "naturelm-lite"
     output_path: Path = Path("naturelm_lite")
     begins_from: Path | None = None
-    seed: int = Field(0, ge=0)
+    seed: int = Field(0, ge=0, lt=2**43)
     device: str = "cpu"
     dtype: Literal["float32", "bfloat16"] = "float32"
 
