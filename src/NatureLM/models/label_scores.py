@@ -8,7 +8,7 @@ of scoring each label alone, and with all answers there are they would sum to on
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -224,7 +224,7 @@ def _logits_of(head: torch.nn.Module, states: torch.Tensor, tokens: list[int]) -
 
     The product is of float32 numbers: near 20, those of bfloat16 are 0.125 apart, and most labels would tie.
     """
-    weight = head.weight
+    weight: Any = head.weight
     if type(weight.data) is not torch.Tensor or weight.device.type == "meta":  # quantised, or on disk
         return head(states)[:, tokens].float()
     return torch.nn.functional.linear(states.float(), weight[tokens].float())
