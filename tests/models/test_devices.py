@@ -15,15 +15,27 @@ def test_a_device_that_is_not_there_is_one_sentence(monkeypatch: pytest.MonkeyPa
         choose_device("cuda")
 
 
-@pytest.mark.parametrize(("device", "rounded"), [("cuda", False), ("cpu", True), ("mps", True)])
+@pytest.mark.parametrize(("device", "exact"), [("cuda", True), ("cpu", False), ("mps", False)])
+@pytest.mark.parametrize("newer", [True, False])
 def test_convolutions_are_exact_on_nvidias_gpus(
-    device: str, rounded: bool, monkeypatch: pytest.MonkeyPatch
+    device: str, exact: bool, newer: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", True)
+    """By the settings of torch 2.9 and newer, and by that of older ones."""
+    if newer and not hasattr(torch.backends.cudnn, "conv"):
+        pytest.skip("this torch has only the older setting")
+    if not newer:
+        monkeypatch.setattr(torch.backends.cudnn, "conv", None, raising=False)
+
+    def rounds() -> bool:
+        cudnn = torch.backends.cudnn
+        return cudnn.conv.fp32_precision != "ieee" if newer else cudnn.allow_tf32
+
+    assert rounds()
     with pytest.raises(KeyError), exact_convolutions(torch.device(device)):
-        assert torch.backends.cudnn.allow_tf32 is rounded
+        assert rounds() is not exact
         raise KeyError
-    assert torch.backends.cudnn.allow_tf32 is True
+    assert rounds()
+    assert torch.backends.cudnn.allow_tf32
 
 
 def test_a_gpu_is_counted_from_0(monkeypatch: pytest.MonkeyPatch) -> None:

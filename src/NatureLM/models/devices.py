@@ -24,12 +24,16 @@ def exact_convolutions(device: torch.device) -> Iterator[None]:
     if device.type != "cuda":
         yield
         return
-    before = torch.backends.cudnn.allow_tf32
-    torch.backends.cudnn.allow_tf32 = False
+    # torch 2.9 and newer refuse the older name once the newer one has been used.
+    newer = getattr(torch.backends.cudnn, "conv", None)
+    settings: Any = newer or torch.backends.cudnn
+    name, exact = ("fp32_precision", "ieee") if newer else ("allow_tf32", False)
+    before = getattr(settings, name)
+    setattr(settings, name, exact)
     try:
         yield
     finally:
-        torch.backends.cudnn.allow_tf32 = before
+        setattr(settings, name, before)
 
 
 def choose_device(name: str = "auto") -> torch.device:
