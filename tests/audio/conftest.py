@@ -7,6 +7,8 @@ import numpy as np
 import pytest
 import soundfile
 
+from NatureLM.audio.decoding import SoundReader
+
 MakeRecording = Callable[..., Path]
 
 
@@ -39,3 +41,18 @@ def make_recording(tmp_path: Path) -> MakeRecording:
         return path
 
     return make
+
+
+@pytest.fixture(scope="session")
+def decode() -> Callable[..., tuple[np.ndarray, SoundReader]]:
+    """Read a file whole, some frames at once; return float32 (frames, channels) and the reader, closed."""
+
+    def read(path: Path, frames_at_once: int = 5000) -> tuple[np.ndarray, SoundReader]:
+        with SoundReader(path) as reader:
+            blocks = []
+            buffer = np.empty((frames_at_once, reader.channels), np.float32)
+            while count := reader.read_into(buffer):
+                blocks.append(buffer[:count].copy())
+            return np.concatenate(blocks or [buffer[:0]]), reader
+
+    return read

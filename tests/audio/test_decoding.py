@@ -14,15 +14,6 @@ from NatureLM.errors import RecordingError
 pytestmark = pytest.mark.filterwarnings("error")
 
 
-def decode(path: Path, frames_at_once: int = 5000) -> tuple[np.ndarray, SoundReader]:
-    with SoundReader(path) as reader:
-        blocks = []
-        buffer = np.empty((frames_at_once, reader.channels), np.float32)
-        while count := reader.read_into(buffer):
-            blocks.append(buffer[:count].copy())
-        return np.concatenate(blocks or [buffer[:0]]), reader
-
-
 def with_wav_sizes(path: Path, riff: int, data: int, rest: bytes = b"") -> Path:
     content = path.read_bytes()
     at = content.index(b"data")
@@ -49,7 +40,7 @@ def without_first_mp3_frame(path: Path) -> Path:
 
 
 @pytest.mark.parametrize("name", ["a.wav", "a.WAV", "a.flac", "a.aiff", "a.au", "a.caf", "a.w64", "a.rf64"])
-def test_lossless_formats_come_back_exactly(make_recording, name):
+def test_lossless_formats_come_back_exactly(make_recording, name, decode):
     path = make_recording(name, channels=2)
     expected, _ = soundfile.read(path, dtype="float32")
     samples, reader = decode(path)
@@ -60,7 +51,7 @@ def test_lossless_formats_come_back_exactly(make_recording, name):
 
 
 @pytest.mark.parametrize("name", ["a.mp3", "a.ogg", "a.opus"])
-def test_lossy_formats_are_what_libsndfile_reads_at_once(make_recording, name):
+def test_lossy_formats_are_what_libsndfile_reads_at_once(make_recording, name, decode):
     path = make_recording(name, channels=2)
     expected, _ = soundfile.read(path, dtype="float32")
     samples, reader = decode(path, frames_at_once=777)
@@ -69,7 +60,7 @@ def test_lossy_formats_are_what_libsndfile_reads_at_once(make_recording, name):
     assert reader.fault is None
 
 
-def test_truncated_wav_gives_what_is_there_and_knows_what_is_missing(make_recording):
+def test_truncated_wav_gives_what_is_there_and_knows_what_is_missing(make_recording, decode):
     path = make_recording("a.wav", seconds=4)
     whole, _ = decode(path)
     path.write_bytes(path.read_bytes()[: 44 + 2 * 16000])
@@ -80,7 +71,7 @@ def test_truncated_wav_gives_what_is_there_and_knows_what_is_missing(make_record
 
 
 @pytest.mark.parametrize("name", ["a.aiff", "a.w64", "a.rf64"])
-def test_other_truncated_headers_tell_what_is_missing(make_recording, name):
+def test_other_truncated_headers_tell_what_is_missing(make_recording, name, decode):
     path = make_recording(name, seconds=4)
     path.write_bytes(path.read_bytes()[:64000])
     samples, reader = decode(path)
@@ -88,7 +79,7 @@ def test_other_truncated_headers_tell_what_is_missing(make_recording, name):
     assert reader.promised_frames == pytest.approx(64000, rel=0.01) or name == "a.rf64"
 
 
-def test_truncated_flac_gives_every_sample_before_the_damage(make_recording):
+def test_truncated_flac_gives_every_sample_before_the_damage(make_recording, decode):
     path = make_recording("a.flac", seconds=4)
     whole, _ = decode(path)
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
@@ -98,7 +89,7 @@ def test_truncated_flac_gives_every_sample_before_the_damage(make_recording):
     assert reader.promised_frames == 64000
 
 
-def test_damage_inside_a_flac_ends_it(make_recording):
+def test_damage_inside_a_flac_ends_it(make_recording, decode):
     path = make_recording("a.flac", seconds=4)
     whole, _ = decode(path)
     content = bytearray(path.read_bytes())
@@ -111,7 +102,7 @@ def test_damage_inside_a_flac_ends_it(make_recording):
     assert reader.fault
 
 
-def test_flac_of_unknown_length_is_read_to_its_end(make_recording):
+def test_flac_of_unknown_length_is_read_to_its_end(make_recording, decode):
     path = make_recording("a.flac", seconds=4)
     whole, _ = decode(path)
     content = bytearray(path.read_bytes())
@@ -128,7 +119,7 @@ def test_flac_of_unknown_length_is_read_to_its_end(make_recording):
 @pytest.mark.parametrize(
     ("riff", "data"), [(0, 0), (36, 0), (8, 0), (0xFFFFFFFF, 0xFFFFFFFF), (2**31 - 1, 2**31 - 37)]
 )
-def test_wav_header_that_was_never_finished(make_recording, riff, data):
+def test_wav_header_that_was_never_finished(make_recording, riff, data, decode):
     path = make_recording("a.wav", channels=2)
     whole, _ = decode(path)
     samples, reader = decode(with_wav_sizes(path, riff, data))
@@ -138,7 +129,7 @@ def test_wav_header_that_was_never_finished(make_recording, riff, data):
 
 
 @pytest.mark.parametrize("size", [0, 2**64 - 8])  # zeroed, and what libsndfile writes before the first sample
-def test_rf64_header_that_was_never_finished(make_recording, size):
+def test_rf64_header_that_was_never_finished(make_recording, size, decode):
     path = make_recording("a.rf64", channels=2)
     whole, reader = decode(path)
     assert reader.unclaimed_frames == 0
@@ -152,7 +143,7 @@ def test_rf64_header_that_was_never_finished(make_recording, size):
     assert decode(path)[1].frames == 31000
 
 
-def test_sound_behind_what_the_header_states_is_counted(make_recording):
+def test_sound_behind_what_the_header_states_is_counted(make_recording, decode):
     path = make_recording("a.wav", channels=2)
     whole, reader = decode(path)
     assert (reader.frames, reader.unclaimed_frames) == (32000, 0)
@@ -166,7 +157,7 @@ def test_sound_behind_what_the_header_states_is_counted(make_recording):
         assert reader.unclaimed_frames == 0
 
 
-def test_empty_wav_with_a_chunk_behind_stays_empty(make_recording):
+def test_empty_wav_with_a_chunk_behind_stays_empty(make_recording, decode):
     path = make_recording("a.wav", frames=np.zeros((0, 1), np.float32))
     note = b"LIST" + struct.pack("<I", 200) + bytes(200)
     samples, reader = decode(with_wav_sizes(path, 36 + len(note), 0, note))
@@ -196,7 +187,7 @@ def test_wav_of_more_than_4_gib_is_read_to_its_end(make_recording, stated):
 
 
 @pytest.mark.parametrize("loud_first", [True, False])
-def test_mp3_without_frame_count_is_read_to_its_end(make_recording, loud_first):
+def test_mp3_without_frame_count_is_read_to_its_end(make_recording, loud_first, decode):
     silence, sound = np.zeros(160000, np.float32), np.random.default_rng(1).standard_normal(160000) / 10
     parts = (sound, silence) if loud_first else (silence, sound)
     frames = np.concatenate(parts).astype(np.float32)
@@ -210,7 +201,7 @@ def test_mp3_without_frame_count_is_read_to_its_end(make_recording, loud_first):
     assert reader.fault is None
 
 
-def test_truncated_mp3_with_frame_count(make_recording):
+def test_truncated_mp3_with_frame_count(make_recording, decode):
     path = make_recording("a.mp3", seconds=20)
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
     samples, reader = decode(path)
@@ -269,7 +260,7 @@ def test_no_permission(make_recording):
         os.seteuid(user)
 
 
-def test_a_file_named_dash_is_not_standard_input(make_recording, monkeypatch):
+def test_a_file_named_dash_is_not_standard_input(make_recording, monkeypatch, decode):
     path = make_recording("a.wav")
     path.rename(path.with_name("-"))
     monkeypatch.chdir(path.parent)
@@ -277,7 +268,7 @@ def test_a_file_named_dash_is_not_standard_input(make_recording, monkeypatch):
 
 
 @pytest.mark.skipif(os.name == "nt", reason="names on Windows are text")
-def test_names_that_are_no_text(make_recording):
+def test_names_that_are_no_text(make_recording, decode):
     plain = make_recording("plain.wav")
     odd = Path(os.fsdecode(os.fsencode(plain.parent) + b"/caf\xe9\nnew.wav"))
     plain.rename(odd)

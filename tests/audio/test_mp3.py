@@ -3,18 +3,9 @@ import struct
 import numpy as np
 import pytest
 
-from NatureLM.audio.decoding import SoundReader
 from NatureLM.audio.mp3 import mp3_frames_before_damage
 
 SECONDS = 20
-
-
-def decode(path):
-    with SoundReader(path) as reader:
-        blocks, buffer = [], np.empty((5000, reader.channels), np.float32)
-        while count := reader.read_into(buffer):
-            blocks.append(buffer[:count].copy())
-        return np.concatenate(blocks), reader
 
 
 def overwritten(content, at):
@@ -28,7 +19,7 @@ def cut_out(content, at):
 @pytest.mark.parametrize("sample_rate", [11025, 16000, 48000])  # MPEG-2.5, 2 and 1
 @pytest.mark.parametrize("states_frames", [True, False])
 @pytest.mark.parametrize("damage", [overwritten, cut_out])
-def test_damage_inside_ends_the_sound(make_recording, sample_rate, states_frames, damage):
+def test_damage_inside_ends_the_sound(make_recording, sample_rate, states_frames, damage, decode):
     path = make_recording("a.mp3", SECONDS, sample_rate)
     content = path.read_bytes()
     if not states_frames:

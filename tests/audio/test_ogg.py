@@ -3,18 +3,9 @@ import re
 import numpy as np
 import pytest
 
-from NatureLM.audio.decoding import SoundReader
 from NatureLM.audio.ogg import ogg_frames_before_damage
 
 SECONDS = 40
-
-
-def decode(path):
-    with SoundReader(path) as reader:
-        blocks, buffer = [], np.empty((5000, reader.channels), np.float32)
-        while count := reader.read_into(buffer):
-            blocks.append(buffer[:count].copy())
-        return np.concatenate(blocks or [buffer[:0]]), reader
 
 
 def pages(content):
@@ -37,7 +28,7 @@ def of_another_stream(page, number):
 @pytest.mark.parametrize(
     "damage", ["byte", "page overwritten", "page missing", "bytes missing", "page twice"]
 )
-def test_damage_inside_ends_the_sound(make_recording, name, damage):
+def test_damage_inside_ends_the_sound(make_recording, name, damage, decode):
     path = make_recording(name, SECONDS)
     parts = pages(path.read_bytes())
     whole, reader = decode(path)
@@ -86,7 +77,7 @@ def test_what_is_no_damage(make_recording):
     assert ogg_frames_before_damage(flac, 16000, SECONDS * 16000) is None
 
 
-def test_damage_before_any_sound_leaves_none(make_recording):
+def test_damage_before_any_sound_leaves_none(make_recording, decode):
     path = make_recording("a.ogg", SECONDS)
     parts = pages(path.read_bytes())
     first = next(at for at, page in enumerate(parts) if int.from_bytes(page[6:14], "little") > 0)

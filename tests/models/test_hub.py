@@ -62,6 +62,16 @@ def _hub_error(kind: type[Exception]) -> Exception:
     return error
 
 
+def kept_in_cache(model: Path, cache: Path) -> Path:
+    """Copy a model to where the hub's client keeps ``someone/small``; return the folder."""
+    repository = cache / "models--someone--small"
+    snapshot = repository / "snapshots" / "0123456789abcdef0123456789abcdef01234567"
+    shutil.copytree(model, snapshot)
+    (repository / "refs").mkdir()
+    (repository / "refs" / "main").write_text(snapshot.name)
+    return snapshot
+
+
 @pytest.fixture
 def hub(made: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Hub:
     """The published model and its Llama, as their repositories hold them (the first as a delta)."""
@@ -180,11 +190,7 @@ def test_without_network_what_is_in_the_cache_is_used(
 ) -> None:
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
-    repository = tmp_path / "models--someone--small"
-    snapshot = repository / "snapshots" / "0123456789abcdef0123456789abcdef01234567"
-    shutil.copytree(made.folder, snapshot)
-    (repository / "refs").mkdir()
-    (repository / "refs" / "main").write_text(snapshot.name)
+    snapshot = kept_in_cache(made.folder, tmp_path)
     assert NatureLM.from_pretrained("someone/small").requested_as == "someone/small"
     (snapshot / "model.safetensors").unlink()
     with pytest.raises(
@@ -211,11 +217,7 @@ def test_a_hub_that_gives_an_error_is_no_reason_to_leave_the_cache(
         ModelUnavailableError, match=r"the Hugging Face hub gave an error \(HfHubHTTPError\); try again later"
     ):
         NatureLM.from_pretrained("someone/small")
-    repository = tmp_path / "models--someone--small"
-    snapshot = repository / "snapshots" / "0123456789abcdef0123456789abcdef01234567"
-    shutil.copytree(made.folder, snapshot)
-    (repository / "refs").mkdir()
-    (repository / "refs" / "main").write_text(snapshot.name)
+    kept_in_cache(made.folder, tmp_path)
     assert NatureLM.from_pretrained("someone/small").requested_as == "someone/small"
 
 

@@ -185,10 +185,9 @@ def only_language_model(quantization_config: Any) -> Any:
     given = copy.deepcopy(quantization_config)
     options = given if isinstance(given, dict) else vars(given)
     method = str(getattr(options.get("quant_method"), "value", options.get("quant_method")))
-    bits = options.get("load_in_4bit") or options.get(
-        "load_in_8bit"
-    )  # as dicts may say it, without the method
-    name = "llm_int8_skip_modules" if method == "bitsandbytes" or bits else "modules_to_not_convert"
+    # Dicts may leave the method out: these options are those of bitsandbytes.
+    is_bitsandbytes = method == "bitsandbytes" or options.get("load_in_4bit") or options.get("load_in_8bit")
+    name = "llm_int8_skip_modules" if is_bitsandbytes else "modules_to_not_convert"
     options[name] = [*(options.get(name) or ()), *NEVER_QUANTIZED]
     return given
 
