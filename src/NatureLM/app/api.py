@@ -35,7 +35,7 @@ class Api:
         recording: FileData,
         question: str,
         window_length_seconds: float = 10.0,
-        hop_length_seconds: float | None = 10.0,
+        hop_length_seconds: float | None = None,
         min_evidence: float = -1.0,
     ) -> list[dict[str, Any]]:
         """Answer a question about each window of a recording, in the rows of ``naturelm infer``.

@@ -145,7 +145,7 @@ def beans(
 ) -> int:
     """Ask a model the questions of the BEANS-Zero benchmark and score its answers.
 
-    Without a command, the run itself. The commands score, explain and report; they need no model.
+    Without a command, the run itself. The commands score, info and report need no model.
     Exit status of the run: 0; 1 if a row failed or a component could not be scored; 2 for bad usage.
     """
     if context.invoked_subcommand is not None:

@@ -191,7 +191,7 @@ class Pipeline:
             One query for all recordings, or one for each.
         window_length_seconds, hop_length_seconds : float, optional
             Length of a window and distance between the starts of two windows; the configuration's, and
-            without one 10.0, unless given.
+            without one 10.0, unless given. With a length alone, windows follow one another.
         input_sample_rate : int, optional
             Rate in Hz of the arrays; paths know their own.
         on_failure : callable, optional

@@ -89,7 +89,8 @@ class NatureLM(PreTrainedModel, GenerationMixin):
         ``quantization_config``, ...). ``revision``, ``token`` and ``cache_dir`` hold for the hub;
         ``llama_path`` names the Llama that a published checkpoint stands on, where it is not the one that its
         config names. The language model is in float32 unless ``dtype`` says otherwise (``"auto"``: as
-        stored); NatureLM-audio's encoder and adapter stay in float32.
+        stored), or the published one's ``device_map`` puts it on CUDA (bfloat16) or MPS (float16);
+        NatureLM-audio's encoder and adapter stay in float32.
 
         Raises
         ------
