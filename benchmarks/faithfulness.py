@@ -20,7 +20,7 @@ import json
 import re
 import time
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -36,7 +36,7 @@ from NatureLM.training.backgrounds import background_bank
 from NatureLM.training.batches import ExampleMaker
 from NatureLM.training.bundled import make_evidence, species_adapter
 from NatureLM.training.evidence import EVEN
-from NatureLM.training.tasks import TASK_SHARES, Example, TaskMaker
+from NatureLM.training.tasks import TASK_SHARES, Example, Logits, TaskMaker
 
 SEED = 77_003
 BATCH_SIZE = 64
@@ -151,11 +151,20 @@ def make_questions(
                 made.append((f"{split} turns", examples.conversations.example(window, rng, settings)))
             for window, other in zip(loud[::2], loud[1::2], strict=False):
                 made.append((f"{split} pairs", examples.pairs.example(window, other, rng, settings)))
+            for first_window, second_window in rich_pairs(logits, rng):
+                example = examples.pairs.example(first_window, second_window, rng, settings)
+                made.append((f"{split} rich pairs", example))
     return [
         Asked(section, example, expected_text(adapter, example))
         for section, example in made
         if not sections or section in sections
     ]
+
+
+def rich_pairs(logits: Logits, rng: np.random.Generator) -> Iterator[tuple[Logits, Logits]]:
+    """Yield a pair for each six windows [segments, classes]: the loudest of three, and of the other three."""
+    for places in rng.permutation(len(logits))[: len(logits) // 6 * 6].reshape(-1, 6):
+        yield np.maximum.reduce(logits[places[:3]]), np.maximum.reduce(logits[places[3:]])
 
 
 def answer_all(model: NatureLM, asked: Sequence[Asked]) -> None:
@@ -235,6 +244,8 @@ def table_of_tasks(asked: Sequence[Asked]) -> list[str]:
         if split in columns:
             task = item.example.task
             row = f"{sort}: full questions" if sort and task.startswith("then_") else task
+            if sort == "rich pairs" and row == task:
+                row = f"{sort}: {task}"
             cells[row][split].append(item)
             cells[f"all, {sort}" if sort else "all, single"][split].append(item)
     lines = [
@@ -296,11 +307,13 @@ def figures(asked: Sequence[Asked], names: Names) -> dict[str, tuple[float, int]
     result["mixed requests: exact"] = exact("train", MIXED)
     result["follow-ups: exact"] = exact("train turns")
     result["two recordings: exact"] = exact("train pairs")
+    result["two recordings of more species: exact"] = exact("train rich pairs")
     result["trained wordings, single questions: exact"] = exact("train")
     result["held-out wordings, single questions: exact"] = exact("held_out")
     result["held-out wordings, mixed requests: exact"] = exact("held_out", MIXED)
     result["held-out wordings, follow-ups: exact"] = exact("held_out turns")
     result["held-out wordings, two recordings: exact"] = exact("held_out pairs")
+    result["held-out wordings, two recordings of more species: exact"] = exact("held_out rich pairs")
     result["freely worded questions: exact"] = exact("free")
     for section in ("train", "held_out", "free"):
         result[f"outside knowledge, {section}: said so"] = exact(section, OUTSIDE)

@@ -27,8 +27,8 @@ EDGES = (0.0, 0.5, 0.7, 0.8, 0.9, 0.95, 0.98, 0.99, 0.999, 1.0)
 """Bounds of the bins: most answers lie close to 1, so the bins do."""
 
 SPLITS = {
-    "trained wordings": ("train", "lists", "train turns", "train pairs"),
-    "held-out wordings": ("held_out", "held_out turns", "held_out pairs"),
+    "trained wordings": ("train", "lists", "train turns", "train pairs", "train rich pairs"),
+    "held-out wordings": ("held_out", "held_out turns", "held_out pairs", "held_out rich pairs"),
     "freely worded": ("free",),
 }
 COLOURS = ("#0072B2", "#E69F00", "#009E73")

@@ -172,6 +172,11 @@ TWO_RECORDINGS: list[tuple[Request, str]] = [
     (Request("two_list_scientific", ("scientific",)), f"{S0}, {S1}"),
     (Request("two_same"), "No"),
     (Request("two_shared"), C1),
+    (Request("two_list_of_kind", classes=kind("bird"), recording=1), "<common><slot_16>, <common><slot_18>"),
+    (Request("two_list_of_kind", classes=kind("frog")), C1),
+    (Request("two_list_of_kind", classes=kind("insect")), NONE),
+    (Request("two_shared_of_kind", classes=kind("frog")), C1),
+    (Request("two_shared_of_kind", classes=kind("bird")), NONE),
     (Request("two_only"), C0),
     (Request("two_only", recording=1), "<common><slot_16>, <common><slot_18>"),
     # The Spring Peeper of both comes twice here; the program leaves the second out.

@@ -24,6 +24,7 @@ from NatureLM.training.batches import (
     ExampleMaker,
     ExampleStream,
     collate,
+    drawn,
     encode_example,
 )
 from NatureLM.training.bundled import species_adapter
@@ -230,3 +231,12 @@ def test_a_stream_takes_every_so_many_chunks(
     for number in (1, 3):
         (expected,) = stream.chunk(number)
         assert torch.equal(next(batches).rows, expected.rows)
+
+
+def test_rich_windows_are_the_loudest_of_two_or_three() -> None:
+    rng = np.random.default_rng(1)
+    windows = np.eye(5, dtype=np.float32)[:, None, :]
+    one, more = ([drawn(windows, rng, is_rich) for _ in range(60)] for is_rich in (False, True))
+    assert {int(window.sum()) for window in one} == {1}
+    assert {int(window.sum()) for window in more} == {1, 2, 3}  # the same one may be drawn again
+    assert {window.shape for window in one + more} == {(1, 5)}

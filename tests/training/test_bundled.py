@@ -10,20 +10,21 @@ import torch
 from pydantic import ValidationError
 from transformers import PreTrainedTokenizerBase
 
-from NatureLM.errors import ConfigError
+from NatureLM.errors import ConfigError, NatureLMError
 from NatureLM.models.naturelm import NatureLM
 from NatureLM.training.answers import answer_forms
+from NatureLM.training.beginning import begin_from
 from NatureLM.training.bundled import (
     build_model,
     check_files,
-    check_same_run,
     model_config,
     prepare,
     save_model,
     species_adapter,
 )
+from NatureLM.training.run_files import check_same_run, write_checkpoint, write_settings
 from NatureLM.training.settings import BundledTrainingConfig
-from NatureLM.training.trainer import alone, train
+from NatureLM.training.trainer import alone, build_optimizers, load_checkpoint, train
 
 
 def made_run(tokenizer: PreTrainedTokenizerBase, folder: Path) -> BundledTrainingConfig:
@@ -42,6 +43,7 @@ def made_run(tokenizer: PreTrainedTokenizerBase, folder: Path) -> BundledTrainin
 def test_another_runs_folder_is_refused(tmp_path: Path) -> None:
     settings = BundledTrainingConfig(output_path=tmp_path, seed=1)
     check_same_run(tmp_path / "settings.json", settings)
+    write_settings(tmp_path / "settings.json", settings)
     check_same_run(tmp_path / "settings.json", settings.model_copy(update={"steps": 7}))
     with pytest.raises(ConfigError, match=r"other settings \(seed, layers\)"):
         check_same_run(tmp_path / "settings.json", BundledTrainingConfig(output_path=tmp_path, layers=2))
@@ -110,6 +112,58 @@ def test_a_run_begins_from_an_earlier_one(tokenizer: PreTrainedTokenizerBase, tm
     torch.save({**after, "step": 1}, later.output_path / "checkpoint.pt")  # it has gone on since
     prepare(later)
     assert torch.load(later.output_path / "checkpoint.pt", weights_only=True)["step"] == 1
+
+
+def test_a_run_begins_from_a_model(tokenizer: PreTrainedTokenizerBase, tmp_path: Path) -> None:
+    earlier = made_run(tokenizer, tmp_path / "earlier")
+    prepare(earlier)
+    model = build_model(earlier)
+    save_model(model, tmp_path / "model")
+    changed = {"output_path": tmp_path / "later", "begins_from": tmp_path / "model", "seed": 8}
+    later = earlier.model_copy(update=changed)
+    prepare(later)
+    saved = torch.load(later.output_path / "checkpoint.pt", weights_only=True)
+    state = model.state_dict()
+    assert saved["step"] == 0
+    assert set(saved["model"]) == set(state)
+    for name, tensor in saved["model"].items():
+        assert tensor.dtype == torch.float32
+        assert torch.equal(tensor, state[name].half().float())
+    begun = build_model(later)
+    load_checkpoint(later.output_path / "checkpoint.pt", begun, build_optimizers(begun, later))
+    assert torch.equal(
+        begun.get_input_embeddings().weight, model.get_input_embeddings().weight.half().float()
+    )
+
+    for name, value in (("layers", 2), ("heads", 2), ("vocabulary_size", 4095)):
+        changes = {"output_path": tmp_path / "c", "begins_from": tmp_path / "model", name: value}
+        other = earlier.model_copy(update=changes)
+        with pytest.raises(ConfigError, match=rf"holds a model of another shape \({name}\)"):
+            prepare(other)
+        assert list((tmp_path / "c").iterdir()) == []  # nothing that a corrected command would stumble over
+    (tmp_path / "model" / "model.safetensors").write_bytes(b"nothing")
+    damaged = later.model_copy(update={"output_path": tmp_path / "d"})
+    with pytest.raises(NatureLMError, match=r"model\.safetensors"):
+        prepare(damaged)
+
+
+def test_a_run_begins_from_the_packages_model(tmp_path: Path) -> None:
+    shape = {"vocabulary_size": 4096, "hidden_size": 320, "layers": 6, "heads": 10, "feed_forward_size": 960}
+    settings = BundledTrainingConfig(output_path=tmp_path, begins_from=Path("bundled"), **shape)
+    begin_from(Path("bundled"), settings)
+    saved = torch.load(tmp_path / "checkpoint.pt", weights_only=True)
+    own = NatureLM.from_pretrained("bundled").state_dict()
+    assert set(saved["model"]) == set(build_model(settings).state_dict())
+    assert all(torch.equal(tensor, own[name]) for name, tensor in saved["model"].items())
+
+
+def test_a_full_disk_leaves_no_half_checkpoint(tmp_path: Path) -> None:
+    if not Path("/dev/full").exists():
+        pytest.skip("no /dev/full")
+    (tmp_path / "checkpoint.unfinished").symlink_to("/dev/full")
+    with pytest.raises(OSError, match="it could not be written whole"):
+        write_checkpoint(tmp_path / "checkpoint.pt", {"step": 0, "model": {}, "optimizers": []})
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_what_a_run_cannot_begin_from_is_refused(tokenizer: PreTrainedTokenizerBase, tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ import re
 import numpy as np
 import pytest
 
-from NatureLM.training.phrasing import SAME_MEANINGS, SHORTER, in_context, rephrase, slip
+from NatureLM.training.phrasing import SAME_MEANINGS, SHORTER, in_context, numbered, rephrase, slip
 from NatureLM.training.wordings import draw, load_remarks, load_wordings
 
 PLACEHOLDER = re.compile(r"\{\w+\}")
@@ -105,3 +105,17 @@ def test_a_slip_changes_one_letter_of_a_long_word_only() -> None:
     assert slip("owl", rng) == "owl"
     assert slip("{name}", rng) == "{name}"
     assert {slip("species", rng) for _ in range(200)} >= {"speices", "speces", "speccies"}
+
+
+def test_recordings_are_numbered() -> None:
+    rng = np.random.default_rng(6)
+    drawn = {numbered("which species are in the {which} clip?", 1, rng) for _ in range(100)}
+    assert drawn == {f"which species are in clip {number}?" for number in ("2", "two", "b", "#2")}
+    assert numbered("{which} file: species", 0, rng).split(":")[0] in {
+        "file 1",
+        "file one",
+        "file a",
+        "file #1",
+    }
+    for kept in ("who is in the {which} one?", "the {which}?", "which clip?"):
+        assert numbered(kept, 0, rng) == kept

@@ -328,3 +328,17 @@ def test_names_and_kinds_are_filled_in() -> None:
     assert fill_name("is it {a_name}, any {name}?", "owl") == "is it an owl, any owl?"
     assert fill_name("is it {a_name}?", "Parus major", article=False) == "is it Parus major?"
     assert fill_kind("{a_kind}, {kind}, {kinds}", "insect") == "an insect, insect, insects"
+
+
+def test_prompts_in_use_are_a_quarter_of_their_tasks_wordings(
+    tasks: TaskMaker, plain_tasks: TaskMaker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("NatureLM.training.tasks.rephrase", lambda wording, *_, **__: wording)
+    prompts = {"caption the audio.", "caption the audio"}
+    rng = np.random.default_rng(7)
+    shares = [
+        np.mean([maker.wording("caption_plain", rng) in prompts for _ in range(600)])
+        for maker in (tasks, plain_tasks)
+    ]
+    assert shares[0] == pytest.approx(0.25, abs=0.05)
+    assert shares[1] < 0.03  # what measures draws all wordings alike

@@ -17,6 +17,7 @@ from NatureLM.training.wordings import (
     draw,
     expand,
     expansions,
+    is_trained,
     load_remarks,
     load_things,
     load_wordings,
@@ -49,6 +50,8 @@ ONE_OF: dict[str, list[frozenset[str]]] = {
     **{task: [KIND] for task in ("follow_of_kind", "follow_is_kind", "follow_what_about_kind")},
     **{task: [WHICH] for task in ("two_focal_common", "two_focal_scientific", "two_list_common")},
     **{task: [WHICH] for task in ("two_list_scientific", "two_only", "two_count", "two_caption")},
+    "two_list_of_kind": [KIND, WHICH],
+    "two_shared_of_kind": [KIND],
     "two_is_species": [NAME, WHICH],
     "two_is_kind": [KIND, WHICH],
 }
@@ -97,7 +100,7 @@ def test_every_task_has_patterns_and_no_others_are_there() -> None:
     own = set(TASK_SHARES) - set(BORROWED_WORDINGS) - {"is_unknown"}
     turns = {task for task in ASKED if task.startswith(("follow_", "two_"))}
     assert set(ASKED) == own | turns | {"lead_ins"}
-    assert len(turns) == 21 + 19
+    assert len(turns) == 21 + 21
     borrowed = {source for sources in BORROWED_WORDINGS.values() for source in sources}
     assert borrowed | set(UNKNOWN_SUBJECTS) <= set(ASKED)
 
@@ -135,6 +138,7 @@ def test_patterns_are_clean_text(task: str) -> None:
 def test_placeholders(task: str) -> None:
     needed = ONE_OF.get(task, [])
     allowed = frozenset[str]().union(*needed) | (KIND if task in OF_A_KIND else frozenset())
+    allowed |= WHICH if task == "two_outside" else frozenset()  # about one of them, or about both
     for text in all_texts(task):
         found = set(re.findall(r"\{[^{}]*\}", text))
         assert found <= allowed, text
@@ -171,7 +175,7 @@ def test_what_is_never_trained_on_is_never_drawn_as_trained(task: str) -> None:
             drawn = {draw(task, split, rng) for _ in range(60)}
             assert len(drawn) >= LEAST_HELD_OUT
             assert not drawn & trained_texts(task)
-            assert [text for text in drawn if trained_forms(task).fullmatch(text)] == []
+            assert [text for text in drawn if is_trained(task, text)] == []
 
 
 @pytest.mark.parametrize("task", ASKED)
@@ -213,6 +217,12 @@ def test_trained_forms_match_nothing_else() -> None:
     assert forms.fullmatch("what is the common name for the focal species in the audio?")
     assert not forms.fullmatch("what is the common name for the focal species in the audio? now")
     assert not forms.fullmatch("what is the scientific name for the focal species in the audio?")
+
+
+def test_a_mark_at_the_end_makes_no_other_wording() -> None:
+    text = "what is the common name for the focal species in the audio"
+    assert all(is_trained("focal_common", text + end) for end in ("", "?", ".", " ?", "?!"))
+    assert not is_trained("focal_common", text + "? now")
 
 
 def test_things_are_no_classes_of_the_encoder() -> None:

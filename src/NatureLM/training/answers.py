@@ -201,6 +201,12 @@ def answer_about_two(request: Request, recordings: Sequence[Shown]) -> str:
             return yes_or_no(len(focal) == 2 and focal[0] == focal[1])
         case "two_shared":
             return named(first.of(second.classes), forms)
+        case "two_list_of_kind":
+            return named(asked.of(request.classes), forms)
+        case "two_shared_of_kind":
+            return named(
+                [item for item in first.of(second.classes) if item in first.of(request.classes)], forms
+            )
         case "two_only":
             return named(asked.without(other.classes), forms)
         case "two_all":

@@ -13,7 +13,7 @@ from NatureLM.models.adapters.species_tokens import CLASS_COLUMNS, FEATURES, MAR
 from NatureLM.models.processing import NatureLMProcessor
 from NatureLM.training.conversations import ConversationMaker, PairMaker
 from NatureLM.training.evidence import EvidenceMaker
-from NatureLM.training.tasks import Example, TaskMaker
+from NatureLM.training.tasks import Example, Logits, TaskMaker
 
 CONVERSATIONS = 0.4
 """Share of examples that are later turns of conversations."""
@@ -24,6 +24,12 @@ PAIRS = 0.24
 LOUD = 1.0
 """Logit that something reaches in the windows which conversations and pairs are drawn from more often: little
 can be asked about silence after silence."""
+
+RICH = 0.3
+"""Share of examples whose window is the loudest of two or three: four species and more are rare otherwise."""
+
+RICH_PAIRS = 0.7
+"""The same for pairs, in which both windows are then such."""
 
 UNMARKED = (0,) * MARK_COLUMNS
 
@@ -125,13 +131,22 @@ class ExampleMaker:
         for _ in range(count):
             sort = rng.random()
             among = loud if sort < CONVERSATIONS + PAIRS and loud and rng.random() < 0.6 else windows
-            window = among[int(rng.integers(len(among)))]
-            if sort < CONVERSATIONS:
+            is_pair = CONVERSATIONS <= sort < CONVERSATIONS + PAIRS
+            is_rich = rng.random() < (RICH_PAIRS if is_pair else RICH)
+            window = drawn(among, rng, is_rich)
+            if is_pair:
+                yield self.pairs.example(window, drawn(windows, rng, is_rich), rng)
+            elif sort < CONVERSATIONS:
                 yield self.conversations.example(window, rng)
-            elif sort < CONVERSATIONS + PAIRS:
-                yield self.pairs.example(window, windows[int(rng.integers(len(windows)))], rng)
             else:
                 yield self.tasks.example(window, rng)
+
+
+def drawn(windows: Sequence[Logits] | Logits, rng: np.random.Generator, is_rich: bool) -> Logits:
+    """Draw a window, or, if it is to be rich, the loudest of two or three."""
+    count = int(rng.integers(2, 4)) if is_rich else 1
+    places = rng.integers(len(windows), size=count)
+    return np.maximum.reduce([windows[place] for place in places])
 
 
 class ExampleStream(IterableDataset[Batch]):

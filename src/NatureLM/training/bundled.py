@@ -2,16 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import os
-import pickle
-import shutil
-import zipfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -28,10 +21,11 @@ from NatureLM.models.species import SpeciesTable
 from NatureLM.models.vocabulary import ASSISTANT, BOS, EOS, PAD, USER
 from NatureLM.training.answers import answer_forms
 from NatureLM.training.backgrounds import background_bank
+from NatureLM.training.beginning import begin_from
 from NatureLM.training.evidence import BackgroundBank, Draw, EvidenceMaker
+from NatureLM.training.run_files import check_same_run, damage_told, write_settings, writing_told
 from NatureLM.training.settings import BundledTrainingConfig
 from NatureLM.training.tokenizer import train_tokenizer
-from NatureLM.whole_files import write_whole
 
 logger = logging.getLogger(__name__)
 
@@ -41,22 +35,6 @@ DECLINE_FLOOR = 0.7
 """Probability that the model must give to saying that it cannot tell. Of 8,000 questions in trained wordings
 about fresh windows none outside its knowledge is lost by floors up to 0.8, and from 0.6 on no ordinary one is
 declined."""
-
-RUN_IDENTITY = (
-    "seed",
-    "vocabulary_size",
-    "hidden_size",
-    "layers",
-    "heads",
-    "feed_forward_size",
-    "background_windows",
-    "processes",
-    "batch_size",
-)
-"""Settings that a run cannot change on the way; the others (steps, learning rates, logging) it can."""
-
-MODEL_SHAPE = ("vocabulary_size", "hidden_size", "layers", "heads", "feed_forward_size")
-"""Settings that a run shares with the one that it begins from."""
 
 
 def prepare(settings: BundledTrainingConfig) -> None:
@@ -74,6 +52,7 @@ def prepare(settings: BundledTrainingConfig) -> None:
         check_same_run(folder / "settings.json", settings)
         if settings.begins_from is not None and not (folder / "checkpoint.pt").exists():
             begin_from(settings.begins_from, settings)
+        write_settings(folder / "settings.json", settings)
         make_parts(settings)
     check_files(settings)
 
@@ -92,85 +71,6 @@ def make_parts(settings: BundledTrainingConfig) -> None:
         unfinished = bank.with_suffix(".unfinished.npy")
         np.save(unfinished, made.embeddings)
         os.replace(unfinished, bank)
-
-
-def begin_from(earlier: Path, settings: BundledTrainingConfig) -> None:
-    """Copy what a run begins with from an earlier one: a checkpoint that counts from step 0 again.
-
-    Raises
-    ------
-    ConfigError
-        If there is no run, or one of another model.
-    """
-    folder = settings.output_path
-    if not (earlier / "checkpoint.pt").is_file():
-        raise ConfigError(f"begins_from {earlier}: expected the folder of a run, with its checkpoint.pt.")
-    with damage_told(earlier / "settings.json"):
-        before = json.loads((earlier / "settings.json").read_text(encoding="utf-8"))
-        now = settings.model_dump(mode="json")
-        other = [name for name in MODEL_SHAPE if before[name] != now[name]]
-    if other:
-        raise ConfigError(f"begins_from {earlier} holds a model of another shape ({', '.join(other)}).")
-    shutil.copytree(earlier / "tokenizer", folder / "tokenizer", dirs_exist_ok=True)
-    shutil.copy(earlier / "backgrounds.npy", folder)
-    with damage_told(earlier / "checkpoint.pt"):
-        saved = torch.load(earlier / "checkpoint.pt", map_location="cpu", weights_only=True)
-        write_checkpoint(folder / "checkpoint.pt", {**saved, "step": 0})
-
-
-def write_checkpoint(path: Path, content: dict[str, Any]) -> None:
-    """Write what resuming needs (``step``, ``model``, ``optimizers``), whole or not at all."""
-    unfinished = path.with_suffix(".unfinished")
-    try:
-        torch.save(content, unfinished)
-        os.replace(unfinished, path)
-    except (OSError, RuntimeError):  # torch's own writer raises the second over a full disk
-        unfinished.unlink(missing_ok=True)
-        raise
-
-
-@contextmanager
-def writing_told(folder: Path) -> Iterator[None]:
-    """Say in one sentence that a run's folder cannot be written.
-
-    Raises
-    ------
-    ConfigError
-        In place of an OSError.
-    """
-    try:
-        yield
-    except OSError as error:
-        raise ConfigError(
-            f"output_path {folder} cannot be written ({error.strerror}); choose another or make room."
-        ) from error
-
-
-@contextmanager
-def damage_told(file: Path) -> Iterator[None]:
-    """Say in one sentence what is wrong with a run's file.
-
-    Raises
-    ------
-    ConfigError
-        In place of whatever its reading raises.
-    """
-    try:
-        yield
-    except (
-        OSError,
-        ValueError,
-        KeyError,
-        TypeError,
-        EOFError,
-        RuntimeError,
-        pickle.UnpicklingError,
-        zipfile.BadZipFile,
-    ) as error:
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-        raise ConfigError(
-            f"{file} is damaged ({reason}); remove it, and what it holds begins anew."
-        ) from error
 
 
 def check_files(settings: BundledTrainingConfig) -> None:
@@ -205,31 +105,6 @@ def check_files(settings: BundledTrainingConfig) -> None:
                 f"{checkpoint} is of another model than this version builds; train on with the version that "
                 "wrote it, or choose another output_path."
             )
-
-
-def check_same_run(described: Path, settings: BundledTrainingConfig) -> None:
-    """Write down a new run's settings; refuse to go on with a run under settings that do not fit it.
-
-    Raises
-    ------
-    ConfigError
-        Naming the settings that differ.
-    """
-    now = settings.model_dump(mode="json")
-    if described.exists():
-        with damage_told(described):
-            before = json.loads(described.read_text(encoding="utf-8"))
-            if not isinstance(before, dict):
-                raise ValueError("it does not hold settings")
-        if before == now:
-            return
-        changed = [name for name in RUN_IDENTITY if before.get(name) != now[name]]
-        if changed:
-            raise ConfigError(
-                f"{described.parent} holds a run with other settings ({', '.join(changed)}); "
-                "choose another output_path or remove the folder."
-            )
-    write_whole({described: (json.dumps(now, indent=2) + "\n").encode()})
 
 
 def load_tokenizer(folder: Path) -> PreTrainedTokenizerBase:
@@ -315,9 +190,3 @@ def save_model(model: NatureLM, folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         os.replace(file, folder / file.name)
     unfinished.rmdir()
-
-
-def write_log(folder: Path, **values: float | int | dict[str, float]) -> None:
-    """Append a line to the run's log."""
-    with (folder / "log.jsonl").open("a", encoding="utf-8") as file:
-        file.write(json.dumps(values) + "\n")

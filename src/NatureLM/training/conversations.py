@@ -24,6 +24,7 @@ from NatureLM.training.answers import (
     shown,
     yes_or_no,
 )
+from NatureLM.training.phrasing import numbered
 from NatureLM.training.subjects import SUBJECT, Heard
 from NatureLM.training.tasks import Example, Logits, TaskMaker
 from NatureLM.training.wordings import load_wordings
@@ -65,6 +66,7 @@ OTHER_RECORDING = (
     "two_focal_scientific",
     "two_list_common",
     "two_list_scientific",
+    "two_list_of_kind",
     "two_count",
     "two_is_species",
     "two_is_kind",
@@ -75,8 +77,14 @@ OTHER_RECORDING = (
 ABOUT_NAMES = ("follow_scientific", "follow_common", "follow_genus", "follow_family", "follow_order")
 """Elliptical questions that also follow an answer about two recordings that names species."""
 
-TWO_RECORDINGS_SHARED = 0.5
+TWO_RECORDINGS_SHARED = 0.7
 """Share of pairs of recordings whose second holds some of the species of the first."""
+
+ONE_SHARED = 0.4
+"""Share of those in which it is given one, of whatever rank, instead of each by chance."""
+
+NUMBERED = 0.12
+"""Share of questions that say "recording 2" in place of "the second recording"."""
 
 ANAPHORA = re.compile(r"\b(?:it|its|they|them|their|theirs|that|those|these|he|she|one|ones|others?|else)\b")
 """Words that may point back at what was said."""
@@ -344,6 +352,8 @@ class PairMaker:
         task = self.names[int(rng.integers(len(self.names)))]
         recording = int(rng.integers(2))
         wording = tasks.wording(task, rng, outside=task == "two_outside")
+        if tasks.noise and rng.random() < NUMBERED:
+            wording = numbered(wording, recording, rng)
         wording = wording.replace("{which}", ("first", "second")[recording])
         anywhere = heard[int(rng.integers(2))]
         classes: Sequence[int] = ()
@@ -378,8 +388,12 @@ def led_in(query: str, rng: np.random.Generator) -> str:
 def shared(first: Logits, second: Logits, passing: Sequence[int], rng: np.random.Generator) -> Logits:
     """Return the second window with some of the species that pass in the first, at other strengths."""
     mixed = second.copy()
-    for index in passing[:6]:
-        if rng.random() < 0.6:
-            strength = first[:, index] + rng.normal(0.0, 1.0)
-            mixed[:, index] = np.maximum(mixed[:, index], strength[: len(mixed)])
+    among = list(passing[:6])
+    if among and rng.random() < ONE_SHARED:
+        chosen = [among[int(rng.integers(len(among)))]]
+    else:
+        chosen = [index for index in among if rng.random() < 0.6]
+    for index in chosen:
+        strength = first[:, index] + rng.normal(0.0, 1.0)
+        mixed[:, index] = np.maximum(mixed[:, index], strength[: len(mixed)])
     return mixed

@@ -130,6 +130,10 @@ SMALL_WORDS = {
 }
 
 _RECORDING = re.compile(r"(?<=\b(?:the|his) )(?:audio|recording|clip|soundscape|track|window)\b(?! \w+ file)")
+_WHICH_RECORDING = re.compile(
+    r"(?:\bthe )?\{which\} (recording|clip|file|track|excerpt|snippet|sample|tape|soundscape|audio|window)\b"
+    r"(?! (?:file|clip|recording)\b)"
+)
 _HEARD = re.compile(r"\b(?:heard|audible|detected|detectable|present)\b")
 _SAME_MEANINGS = tuple(
     (re.compile(place % f"(?:{'|'.join(phrases)})"), phrases) for place, phrases in SAME_MEANINGS
@@ -201,6 +205,23 @@ def in_context(wording: str, rng: np.random.Generator) -> str:
     if before:
         return f"{remark} {wording}"
     return f"{wording}{'' if wording.endswith(('.', '?', '!')) else '.'} {remark}"
+
+
+def numbered(wording: str, recording: int, rng: np.random.Generator) -> str:
+    """Return a wording with "recording 2", "clip b" or the like for "the {which} recording".
+
+    Parameters
+    ----------
+    wording : str
+        With ``{which}`` for "first" or "second"; returned as it is where no noun follows that.
+    recording : int
+        Which of two recordings is meant, from 0.
+    rng : numpy.random.Generator
+    """
+    number = (("1", "2"), ("one", "two"), ("a", "b"), ("#1", "#2"))[
+        int(rng.choice(4, p=[0.5, 0.25, 0.15, 0.1]))
+    ]
+    return _WHICH_RECORDING.sub(rf"\1 {number[recording]}", wording)
 
 
 def _another(phrases: Sequence[str], rng: np.random.Generator, found: re.Match[str]) -> str:

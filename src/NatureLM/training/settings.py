@@ -15,7 +15,8 @@ class BundledTrainingConfig(Section):
 
     ``dtype`` is that of products while training (weights stay float32): bfloat16 halves the time of a step
     where the processor multiplies in it, and takes longer where it does not. ``begins_from`` is the folder of
-    an earlier run, whose weights, optimizers, tokenizer and backgrounds this one begins with.
+    an earlier run, whose weights, optimizers, tokenizer and backgrounds this one begins with, or of a model
+    (``bundled``: the package's), whose weights and tokenizer it begins with.
     """
 
     name: str = "naturelm-lite"

@@ -39,12 +39,12 @@ from NatureLM.training.subjects import (
     fill_name,
     with_article,
 )
-from NatureLM.training.wordings import Split, draw, load_things, load_wordings
+from NatureLM.training.wordings import Split, draw, load_published, load_things, load_wordings
 
 Logits = npt.NDArray[np.float32]
 
 TASK_SHARES = {
-    "focal_common": 7.5,
+    "focal_common": 9.0,
     "focal_common_of_kind": 2.5,
     "focal_scientific": 3.5,
     "focal_both": 3.0,
@@ -52,7 +52,7 @@ TASK_SHARES = {
     "focal_family": 2.0,
     "focal_order": 2.0,
     "focal_ranks": 3.0,
-    "focal_taxonomic": 1.5,
+    "focal_taxonomic": 2.0,
     "focal_kind": 2.5,
     "second_common": 1.5,
     "weakest_common": 1.5,
@@ -127,6 +127,9 @@ UNKNOWN_SUBJECTS = {
     "list_of_rank": "taxon",
 }
 """What is asked for in vain, in the words of each task, when it is no class of the encoder."""
+
+PUBLISHED_SHARE = 0.25
+"""Share of the prompts in use with the published model where training draws a wording of their task."""
 
 FLOORS = (0.05, 0.7)
 MOST_SPECIES = (1, 3, 6, 6, 6, 10)
@@ -244,8 +247,12 @@ class TaskMaker:
 
     def wording(self, task: str, rng: np.random.Generator, outside: bool = False) -> str:
         """Draw a wording of a task."""
-        wording = draw(task, self.split, rng)
-        return rephrase(wording, rng, outside=outside) if self.noise else wording
+        if not self.noise:
+            return draw(task, self.split, rng)
+        published = load_published().get(task)
+        if published and self.split == "train" and rng.random() < PUBLISHED_SHARE:
+            return rephrase(published[int(rng.integers(len(published)))], rng, outside=outside)
+        return rephrase(draw(task, self.split, rng), rng, outside=outside)
 
     def ask(
         self, task: str, heard: Heard, settings: AnswerSettings, rng: np.random.Generator

@@ -46,11 +46,9 @@ from NatureLM.training.bundled import (
     prepare,
     save_model,
     species_adapter,
-    write_checkpoint,
-    write_log,
-    writing_told,
 )
 from NatureLM.training.evidence import EvidenceMaker
+from NatureLM.training.run_files import write_checkpoint, write_log, writing_told
 from NatureLM.training.selecting import draw
 from NatureLM.training.settings import BundledTrainingConfig
 from NatureLM.training.tasks import TaskMaker
@@ -83,7 +81,8 @@ def train(settings: BundledTrainingConfig) -> Path:
     """
     if not hasattr(torch.optim, "Muon"):
         raise ConfigError(f"Training needs torch 2.9 or newer (this is {torch.__version__}); upgrade torch.")
-    choose_device(settings.device)
+    if choose_device(settings.device).type == "mps" and settings.processes > 1:
+        raise ConfigError("processes: a training on mps is one process; give processes=1.")
     with alone(settings.output_path):
         prepare(settings)
         run_processes(settings)
@@ -401,6 +400,7 @@ def load_checkpoint(path: Path, model: NatureLM, optimizers: list[torch.optim.Op
         return 0
     saved = torch.load(path, map_location="cpu", weights_only=True)
     model.load_state_dict(saved["model"])
-    for optimizer, state in zip(optimizers, saved["optimizers"], strict=True):
-        optimizer.load_state_dict(state)
+    if saved["optimizers"]:  # none where a run begins with a model's weights
+        for optimizer, state in zip(optimizers, saved["optimizers"], strict=True):
+            optimizer.load_state_dict(state)
     return int(saved["step"])

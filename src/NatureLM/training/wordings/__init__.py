@@ -31,6 +31,10 @@ FEWEST_HELD_OUT = 4
 
 THINGS = "things.yml"
 REMARKS = "remarks.yml"
+PUBLISHED = "published.yml"
+
+END_MARKS = "?.! "
+"""What may end a wording without making it another one."""
 
 _CHOICES = re.compile(r"\[([^\[\]]*)\]")
 
@@ -54,6 +58,15 @@ def load_wordings() -> dict[str, dict[Split, list[str]]]:
         train = [*always, *(text for text in others if text not in held_out)]
         wordings[task] = {"train": train, "held_out": held_out, "free": uses.get("free", [])}
     return wordings
+
+
+@cache
+def load_published() -> dict[str, list[str]]:
+    """Return the prompts in use with the published model, by task, in lower case."""
+    text = resources.files(__name__).joinpath(PUBLISHED).read_text(encoding="utf-8")
+    return {
+        task: [prompt.strip().lower() for prompt in prompts] for task, prompts in yaml.safe_load(text).items()
+    }
 
 
 def _use(file_name: str) -> Literal["always", "free", "others"]:
@@ -122,6 +135,12 @@ def trained_forms(task: str) -> re.Pattern[str]:
     return re.compile("|".join(f"(?:{form})" for form in forms))
 
 
+def is_trained(task: str, wording: str) -> bool:
+    """Return whether a trained pattern of a task stands for a wording, whatever the mark at its end."""
+    body = wording.rstrip(END_MARKS)
+    return any(trained_forms(task).fullmatch(body + end) for end in ("", *END_MARKS))
+
+
 def draw(task: str, split: Split, rng: np.random.Generator) -> str:
     """Return a wording of a task; a held-out one is never one that a trained pattern stands for too.
 
@@ -135,6 +154,6 @@ def draw(task: str, split: Split, rng: np.random.Generator) -> str:
         raise KeyError(f"{task} has no {split} wordings")
     for _ in range(100):
         wording = expand(patterns[int(rng.integers(len(patterns)))], rng)
-        if split == "train" or not trained_forms(task).fullmatch(wording):
+        if split == "train" or not is_trained(task, wording):
             return wording
     raise KeyError(f"every {split} wording of {task} is trained on")
