@@ -22,9 +22,9 @@ from NatureLM.training.bundled import (
     save_model,
     species_adapter,
 )
-from NatureLM.training.run_files import check_same_run, write_checkpoint, write_settings
+from NatureLM.training.run_files import check_same_run, load_checkpoint, write_checkpoint, write_settings
 from NatureLM.training.settings import BundledTrainingConfig
-from NatureLM.training.trainer import alone, build_optimizers, load_checkpoint, train
+from NatureLM.training.trainer import alone, build_optimizers, train
 
 
 def made_run(tokenizer: PreTrainedTokenizerBase, folder: Path) -> BundledTrainingConfig:

@@ -26,6 +26,7 @@ from NatureLM.models.species import SpeciesTable
 from NatureLM.training.backgrounds import background_bank
 from NatureLM.training.batches import CLASS, IGNORED, Batch, ExampleMaker, collate, encode_example
 from NatureLM.training.bundled import make_evidence, species_adapter
+from NatureLM.training.run_files import load_checkpoint, save_checkpoint
 from NatureLM.training.settings import BundledTrainingConfig
 from NatureLM.training.tasks import Logits, TaskMaker
 from NatureLM.training.trainer import (
@@ -37,8 +38,6 @@ from NatureLM.training.trainer import (
     ends_told,
     example_losses,
     learn,
-    load_checkpoint,
-    save_checkpoint,
     schedule,
     set_rates,
     validate,

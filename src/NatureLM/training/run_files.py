@@ -15,6 +15,7 @@ from typing import Any
 import torch
 
 from NatureLM.errors import ConfigError
+from NatureLM.models.naturelm import NatureLM
 from NatureLM.training.settings import BundledTrainingConfig
 from NatureLM.whole_files import write_whole
 
@@ -94,6 +95,30 @@ def write_checkpoint(path: Path, content: dict[str, Any]) -> None:
         raise OSError(
             errno.ENOSPC, f"it could not be written whole ({error})".splitlines()[0], path
         ) from error
+
+
+def save_checkpoint(path: Path, model: NatureLM, optimizers: list[torch.optim.Optimizer], step: int) -> None:
+    """Write what resuming needs, whole or not at all."""
+    write_checkpoint(
+        path,
+        {
+            "step": step,
+            "model": model.state_dict(),
+            "optimizers": [optimizer.state_dict() for optimizer in optimizers],
+        },
+    )
+
+
+def load_checkpoint(path: Path, model: NatureLM, optimizers: list[torch.optim.Optimizer]) -> int:
+    """Read a checkpoint, if there is one, and return the step that it was written at."""
+    if not path.exists():
+        return 0
+    saved = torch.load(path, map_location="cpu", weights_only=True)
+    model.load_state_dict(saved["model"])
+    if saved["optimizers"]:  # none where a run begins with a model's weights
+        for optimizer, state in zip(optimizers, saved["optimizers"], strict=True):
+            optimizer.load_state_dict(state)
+    return int(saved["step"])
 
 
 @contextmanager

@@ -249,10 +249,10 @@ class TaskMaker:
         """Draw a wording of a task."""
         if not self.noise:
             return draw(task, self.split, rng)
-        published = load_published().get(task)
-        if published and self.split == "train" and rng.random() < PUBLISHED_SHARE:
-            return rephrase(published[int(rng.integers(len(published)))], rng, outside=outside)
-        return rephrase(draw(task, self.split, rng), rng, outside=outside)
+        published = load_published().get(task, []) if self.split == "train" else []
+        is_published = published and rng.random() < PUBLISHED_SHARE
+        wording = str(rng.choice(published)) if is_published else draw(task, self.split, rng)
+        return rephrase(wording, rng, outside=outside)
 
     def ask(
         self, task: str, heard: Heard, settings: AnswerSettings, rng: np.random.Generator

@@ -48,7 +48,7 @@ from NatureLM.training.bundled import (
     species_adapter,
 )
 from NatureLM.training.evidence import EvidenceMaker
-from NatureLM.training.run_files import write_checkpoint, write_log, writing_told
+from NatureLM.training.run_files import load_checkpoint, save_checkpoint, write_log, writing_told
 from NatureLM.training.selecting import draw
 from NatureLM.training.settings import BundledTrainingConfig
 from NatureLM.training.tasks import TaskMaker
@@ -380,27 +380,3 @@ def validate(model: NatureLM, groups: dict[str, list[Batch]], device: torch.devi
         shares[name] = round(float(np.mean(right)), 4)
     model.train()
     return shares
-
-
-def save_checkpoint(path: Path, model: NatureLM, optimizers: list[torch.optim.Optimizer], step: int) -> None:
-    """Write what resuming needs, whole or not at all."""
-    write_checkpoint(
-        path,
-        {
-            "step": step,
-            "model": model.state_dict(),
-            "optimizers": [optimizer.state_dict() for optimizer in optimizers],
-        },
-    )
-
-
-def load_checkpoint(path: Path, model: NatureLM, optimizers: list[torch.optim.Optimizer]) -> int:
-    """Read a checkpoint, if there is one, and return the step that it was written at."""
-    if not path.exists():
-        return 0
-    saved = torch.load(path, map_location="cpu", weights_only=True)
-    model.load_state_dict(saved["model"])
-    if saved["optimizers"]:  # none where a run begins with a model's weights
-        for optimizer, state in zip(optimizers, saved["optimizers"], strict=True):
-            optimizer.load_state_dict(state)
-    return int(saved["step"])
