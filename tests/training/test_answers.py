@@ -179,6 +179,9 @@ TWO_RECORDINGS: list[tuple[Request, str]] = [
     (Request("two_shared_of_kind", classes=kind("bird")), NONE),
     (Request("two_only"), C0),
     (Request("two_only", recording=1), "<common><slot_16>, <common><slot_18>"),
+    (Request("two_only_of_kind", classes=kind("bird")), C0),
+    (Request("two_only_of_kind", classes=kind("bird"), recording=1), "<common><slot_16>, <common><slot_18>"),
+    (Request("two_only_of_kind", classes=kind("frog"), recording=1), NONE),
     # The Spring Peeper of both comes twice here; the program leaves the second out.
     (Request("two_all"), f"{C0}, {C1}, <common><slot_16>, <common><slot_17>, <common><slot_18>"),
     (Request("two_count_all"), "4"),

@@ -51,6 +51,7 @@ ONE_OF: dict[str, list[frozenset[str]]] = {
     **{task: [WHICH] for task in ("two_focal_common", "two_focal_scientific", "two_list_common")},
     **{task: [WHICH] for task in ("two_list_scientific", "two_only", "two_count", "two_caption")},
     "two_list_of_kind": [KIND, WHICH],
+    "two_only_of_kind": [KIND, WHICH],
     "two_shared_of_kind": [KIND],
     "two_is_species": [NAME, WHICH],
     "two_is_kind": [KIND, WHICH],
@@ -100,7 +101,7 @@ def test_every_task_has_patterns_and_no_others_are_there() -> None:
     own = set(TASK_SHARES) - set(BORROWED_WORDINGS) - {"is_unknown"}
     turns = {task for task in ASKED if task.startswith(("follow_", "two_"))}
     assert set(ASKED) == own | turns | {"lead_ins"}
-    assert len(turns) == 21 + 21
+    assert len(turns) == 21 + 22
     borrowed = {source for sources in BORROWED_WORDINGS.values() for source in sources}
     assert borrowed | set(UNKNOWN_SUBJECTS) <= set(ASKED)
 

@@ -209,6 +209,10 @@ def answer_about_two(request: Request, recordings: Sequence[Shown]) -> str:
             )
         case "two_only":
             return named(asked.without(other.classes), forms)
+        case "two_only_of_kind":
+            return named(
+                [item for item in asked.of(request.classes) if item in asked.without(other.classes)], forms
+            )
         case "two_all":
             return named([*first.animals, *second.animals], forms)
         case "two_count_all":

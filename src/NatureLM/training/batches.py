@@ -15,10 +15,10 @@ from NatureLM.training.conversations import ConversationMaker, PairMaker
 from NatureLM.training.evidence import EvidenceMaker
 from NatureLM.training.tasks import Example, Logits, TaskMaker
 
-CONVERSATIONS = 0.4
+CONVERSATIONS = 0.38
 """Share of examples that are later turns of conversations."""
 
-PAIRS = 0.24
+PAIRS = 0.28
 """Share of examples that are about two recordings."""
 
 LOUD = 1.0

@@ -61,12 +61,30 @@ FIRST_TURNS = {
 SECOND_QUESTION = 0.35
 """Share of questions about two recordings that come after another."""
 
+PAIR_SHARES = {
+    "two_list_common": 2.0,
+    "two_list_scientific": 1.5,
+    "two_list_of_kind": 2.0,
+    "two_shared": 1.5,
+    "two_shared_of_kind": 2.0,
+    "two_only": 2.5,
+    "two_only_of_kind": 2.5,
+    "two_all": 1.5,
+    "two_count": 1.5,
+    "two_count_all": 2.0,
+    "two_more": 1.5,
+}
+"""How often training draws a question about two recordings, relative to the others: more often what takes all of
+their species. All are drawn alike where wordings are not varied."""
+
 OTHER_RECORDING = (
     "two_focal_common",
     "two_focal_scientific",
     "two_list_common",
     "two_list_scientific",
     "two_list_of_kind",
+    "two_only",
+    "two_only_of_kind",
     "two_count",
     "two_is_species",
     "two_is_kind",
@@ -291,6 +309,8 @@ class PairMaker:
     def __init__(self, tasks: TaskMaker) -> None:
         self.tasks = tasks
         self.names = [task for task in load_wordings() if task.startswith("two_") and task != "two_other"]
+        shares = np.array([PAIR_SHARES.get(task, 1.0) if tasks.noise else 1.0 for task in self.names])
+        self.shares = shares / shares.sum()
 
     def example(
         self,
@@ -349,7 +369,7 @@ class PairMaker:
     ) -> tuple[str, str, Request]:
         """Draw a question about two recordings; return its task, it in lower case, and what it asks for."""
         tasks = self.tasks
-        task = self.names[int(rng.integers(len(self.names)))]
+        task = self.names[int(rng.choice(len(self.names), p=self.shares))]
         recording = int(rng.integers(2))
         wording = tasks.wording(task, rng, outside=task == "two_outside")
         if tasks.noise and rng.random() < NUMBERED:

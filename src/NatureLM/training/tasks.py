@@ -93,9 +93,9 @@ TASK_SHARES = {
     "count_kind": 2.0,
     "count_which": 2.0,
     "non_animal": 3.3,
-    "outside_knowledge": 10.5,
-    "outside_species": 6.5,
-    "outside_kind": 4.0,
+    "outside_knowledge": 12.0,
+    "outside_species": 7.5,
+    "outside_kind": 5.5,
 }
 """How often each question about one recording is drawn, relative to the others."""
 
