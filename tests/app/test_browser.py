@@ -372,6 +372,11 @@ def test_a_batch_is_answered_charted_and_downloaded(page: Any, tmp_path: Path) -
     files = [ASSETS / name for name in names]
     page.locator("#batch-files input[type=file]").set_input_files([*files, tmp_path / "broken.wav"])
     page.wait_for_selector("#batch-files >> text=snowy_tree")
+    length, hop = (page.locator(f"#batch-{name} input") for name in ("window", "hop"))
+    for seconds in ("5", "10"):  # the hop follows the window
+        length.fill(seconds)
+        page.wait_for_function(f"document.querySelector('#batch-hop input').value == {seconds}")
+    assert hop.input_value() == "10"
     page.locator("#batch-run").click()  # while the files are looked at
     page.wait_for_selector("#batch-progress >> text=Done.")
     assert "6 answers about 4 of 5 recordings" in page.locator("#batch-progress").inner_text()
@@ -410,9 +415,14 @@ def test_a_long_recording_is_cancelled_and_heard_through(page: Any, faults: list
     chosen = page.get_by_label("From the folder of recordings (nothing is uploaded)")
     chosen.fill("june/long.flac")
     chosen.press("Enter")
-    hop = page.locator("#long-hop input[type=number]")
+    length, hop = (page.locator(f"#long-{name} input[type=number]") for name in ("window", "hop"))
+    for seconds in ("4", "10"):  # the hop follows the window
+        length.fill(seconds)
+        length.press("Tab")
+        page.wait_for_function(f"document.querySelector('#long-hop input[type=number]').value == {seconds}")
     hop.fill("0.5")
     hop.press("Tab")
+    assert length.input_value() == "10"
     page.locator("#long-run").click()
     page.wait_for_selector("#long-progress [role=progressbar]")
     page.wait_for_selector("#long-progress >> text=left")

@@ -228,7 +228,10 @@ def test_a_list_ends_at_the_number_that_the_question_names(tokenizer: PreTrained
     assert numbers_in("which birds are there") == frozenset()
     stop = tokenizer.eos_token_id
     two = tokenizer.encode("<common><slot_0>, <common><slot_1>", add_special_tokens=False)
-    for numbers, ends in ((frozenset(), False), (frozenset({2}), True), (frozenset({3}), False)):
+    about_two = None
+    for numbers, ends in (
+        (frozenset(), False), (frozenset({2}), True), (frozenset({3}), False), (about_two, True),
+    ):  # fmt: skip
         assert (stop in SlotRules([NAMED], tokenizer).next_tokens(two, NAMED, numbers)) == ends
 
 
@@ -320,10 +323,9 @@ def test_a_list_from_the_strongest_on_names_all(rules: Rules) -> None:
         assert not rules.follow(text, FIVE) & {"<eos>", "."}
         assert "," in rules.follow(text, FIVE)
     assert "<eos>" in rules.follow(four + ", <common><slot_4>", FIVE)
-    # Without the strongest, with options, or about two recordings it may be what was asked for.
+    # Without the strongest, or with options, it may be what was asked for.
     assert "<eos>" in rules.follow(
         "<common><slot_1>, <common><slot_2>, <common><slot_3>, <common><slot_4>", FIVE
     )
     options = [NamedSlot(item.slot, item.names, spoken_of=item.slot < 4) for item in FIVE]
     assert "<eos>" in rules.follow(four, options)
-    assert "<eos>" in rules.follow(four, [*FIVE, MALLARD])

@@ -13,7 +13,14 @@ from NatureLM.app.house import House
 from NatureLM.app.numbers import Number
 from NatureLM.app.prompts import DEFAULT_QUERY
 from NatureLM.app.results import counts_chart
-from NatureLM.app.run_tab import RunState, RunTab, answers_table, end_run, files_output
+from NatureLM.app.run_tab import (
+    RunState,
+    RunTab,
+    answers_table,
+    end_run,
+    files_output,
+    keep_together,
+)
 from NatureLM.audio import recording_suffixes
 
 
@@ -61,8 +68,8 @@ class Batch(RunTab):
                     DEFAULT_QUERY, label="Questions, one a line", lines=2, elem_id="batch-question"
                 )
                 with gr.Row():
-                    length = Number(10, label="Window (s)", minimum=0.5, min_width=90)
-                    hop = Number(10, label="Hop (s)", minimum=0.1, min_width=90)
+                    length = Number(10, label="Window (s)", minimum=0.5, min_width=90, elem_id="batch-window")
+                    hop = Number(10, label="Hop (s)", minimum=0.1, min_width=90, elem_id="batch-hop")
                 floor = self.floor_slider("batch-floor")
                 with gr.Row(elem_classes="buttons"):
                     run = gr.Button("Answer all", variant="primary", elem_id="batch-run", min_width=100)
@@ -75,6 +82,7 @@ class Batch(RunTab):
         self.floor = floor
         outputs = [state, progress, chart, rows, downloads]
         files.change(house.said(self.look), files, progress, api_visibility="private")
+        keep_together(length, hop)
         self.connect(
             self.run,
             (run, cancel),

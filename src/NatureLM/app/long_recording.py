@@ -13,7 +13,14 @@ from NatureLM.app.house import House
 from NatureLM.app.numbers import Slider
 from NatureLM.app.prompts import DEFAULT_QUERY
 from NatureLM.app.results import timeline
-from NatureLM.app.run_tab import RunState, RunTab, answers_table, end_run, files_output
+from NatureLM.app.run_tab import (
+    RunState,
+    RunTab,
+    answers_table,
+    end_run,
+    files_output,
+    keep_together,
+)
 from NatureLM.audio import recording_suffixes
 
 
@@ -88,6 +95,7 @@ class LongRecording(RunTab):
         self.floor, self.length, self.listing = floor, length, chosen
         outputs = [state, progress, lanes, rows, downloads]
         file.change(house.said(self.look), file, progress, api_visibility="private")
+        keep_together(length, hop)
         # Of the two only the one that was chosen last is there.
         other: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
         file.upload(lambda: None, None, chosen, **other)

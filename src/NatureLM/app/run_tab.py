@@ -341,6 +341,11 @@ def end_run(state: RunState) -> None:
         state.run.discard(results_after=KEPT_SECONDS)
 
 
+def keep_together(length: Any, hop: Any) -> None:
+    """Let the hop follow the window's length, as in ``naturelm infer``: nothing goes unheard unasked."""
+    length.input(None, length, hop, js="(seconds) => seconds", api_visibility="private")
+
+
 def answers_table(elem_id: str) -> gr.DataFrame:
     """Return the table of answers."""
     return gr.DataFrame(

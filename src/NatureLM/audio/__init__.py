@@ -4,6 +4,7 @@ from NatureLM.audio.decoding import display_path
 from NatureLM.audio.finding import is_folder, recording_suffixes
 from NatureLM.audio.level import level_dbfs
 from NatureLM.audio.metadata import RecorderMetadata, read_metadata, window_time
+from NatureLM.audio.parts import part_of_recording
 from NatureLM.audio.recording import (
     Channel,
     RecordingInfo,
@@ -30,6 +31,7 @@ __all__ = [
     "level_dbfs",
     "long_enough",
     "parse_channel",
+    "part_of_recording",
     "plan_windows",
     "probe",
     "read_metadata",

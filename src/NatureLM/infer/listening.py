@@ -15,10 +15,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from NatureLM.audio import long_enough, plan_windows, probe
+from NatureLM.audio import long_enough, part_of_recording, plan_windows, probe
 from NatureLM.audio.recording import USED
 from NatureLM.errors import ConfigError, NatureLMError, RecordingError
-from NatureLM.infer.conversation import part_of_recording
 from NatureLM.infer.engine import Engine, Recording
 from NatureLM.infer.interview import Interview, Part
 from NatureLM.models.answering import Candidates

@@ -196,8 +196,9 @@ class SlotRules(LogitsProcessor):
     tokenizer : PreTrainedTokenizerBase
     following : mapping of int to frozenset of int
         As :func:`tokens_that_follow` returns it; empty leaves words free.
-    numbers : sequence of frozenset of int, optional
-        The numbers that the question of each row names.
+    numbers : sequence of frozenset of int or None, optional
+        The numbers that the question of each row names; None where a list may end at any, as about two
+        recordings.
     decline_floor : float, optional
         Probability in [0, 1] of beginning with the first word of "I cannot tell from this model." below which
         an answer begins otherwise.
@@ -208,11 +209,11 @@ class SlotRules(LogitsProcessor):
         rows: Sequence[Sequence[NamedSlot]],
         tokenizer: PreTrainedTokenizerBase,
         following: Mapping[int, frozenset[int]] = MappingProxyType({}),
-        numbers: Sequence[frozenset[int]] = (),
+        numbers: Sequence[frozenset[int] | None] = (),
         decline_floor: float = 0.0,
     ) -> None:
         self.rows = rows
-        self.numbers = numbers or [frozenset()] * len(rows)
+        self.numbers: Sequence[frozenset[int] | None] = numbers or [frozenset()] * len(rows)
         self.tokens = AnswerTokens.of(tokenizer)
         self.slot_ids = {number: token for token, number in self.tokens.slots.items()}
         self.following = following
@@ -251,7 +252,7 @@ class SlotRules(LogitsProcessor):
         return held
 
     def next_tokens(
-        self, ids: Sequence[int], named: Sequence[NamedSlot], numbers: frozenset[int] = frozenset()
+        self, ids: Sequence[int], named: Sequence[NamedSlot], numbers: frozenset[int] | None = frozenset()
     ) -> list[int]:
         """Return the tokens that may follow ``ids``."""
         written = read_answer(ids, self.tokens)
@@ -292,9 +293,11 @@ class SlotRules(LogitsProcessor):
             return self.ands
         return set(self.outside) - (self.ands if len(left) == 1 else self.commas)
 
-    def _cut_short(self, written: Written, named: Sequence[NamedSlot], numbers: frozenset[int]) -> bool:
+    def _cut_short(
+        self, written: Written, named: Sequence[NamedSlot], numbers: frozenset[int] | None
+    ) -> bool:
         """Tell whether an answer about one recording lists the strongest, but not all of them."""
-        if not written.given or any(item.spoken_of or item.recording for item in named):
+        if numbers is None or not written.given or any(item.spoken_of for item in named):
             return False
         form = written.given[0][0]
         listed = [slot for past, slot in written.given if past == form]

@@ -74,8 +74,8 @@ PAIR_SHARES = {
     "two_count_all": 2.0,
     "two_more": 1.5,
 }
-"""How often training draws a question about two recordings, relative to the others: more often what takes all of
-their species. All are drawn alike where wordings are not varied."""
+"""How often training draws a question about two recordings, relative to the others: more often what takes all
+of their species. All are drawn alike where wordings are not varied."""
 
 OTHER_RECORDING = (
     "two_focal_common",

@@ -346,11 +346,7 @@ class SpeciesTokensAdapter(Adapter):
     def decoding_rules(self, contexts: Sequence[PromptContext]) -> LogitsProcessorList:
         """Hold names to those of the classes that reach the floor."""
         rows = [self.named_slots(context) for context in contexts]
-        # What is asked about one of two recordings may end at any number of names.
-        numbers = [
-            context.content.numbers if len(context.lengths) == 1 else frozenset(range(MAX_SLOTS + 1))
-            for context in contexts
-        ]
+        numbers = [context.content.numbers if len(context.lengths) == 1 else None for context in contexts]
         rules = SlotRules(rows, self.tokenizer, self._following, numbers, self.decline_floor)
         return LogitsProcessorList([rules])
 
