@@ -73,6 +73,44 @@ def test_the_floor_answers_again_without_encoding(chat: Chat, monkeypatch: pytes
     assert told[1][-1]["content"].startswith("Great Tit")
 
 
+def test_a_floor_moved_during_an_answer_holds_when_it_is_there(chat: Chat) -> None:
+    state, files = ChatState(), [str(ASSETS / "great_tit.ogg")]
+    asking = chat.ask(state, 0, files, None, SPECIES, 0.0, None, 0.25)
+    next(asking)
+    told: dict[float, list[tuple[Any, ...]]] = {}
+
+    def move(floor: float) -> None:
+        told[floor] = list(chat.answer_again(state, files, None, floor))
+
+    moves = [threading.Thread(target=move, args=(floor,)) for floor in (0.5, 0.999)]
+    for each in moves:
+        each.start()
+        time.sleep(0.2)
+    assert not told  # they wait
+    list(asking)
+    for each in moves:
+        each.join(60)
+    assert told[0.5] == [NOTHING_NEW]  # moved on before it held
+    assert told[0.999][0][1][-1]["content"].startswith("None")
+    assert state.interview is not None and state.interview.settings.min_evidence == 0.999
+
+
+def test_an_answer_leaves_what_was_chosen_meanwhile_in_the_player(chat: Chat) -> None:
+    state, (first, second) = ChatState(), [str(ASSETS / name) for name in ("great_tit.ogg", "rain.ogg")]
+    chat.show(state, [first], None)
+    played = state.played[Path(first)]
+    asking = chat.ask(state, 0, [first], None, SPECIES, 0.0, None, 0.25)
+    next(asking)
+    _, _, players, _ = chat.show(state, [second], None)
+    assert "rain.ogg" in players
+    assert not played.parent.exists()
+    *_, told, last = asking
+    assert last == NOTHING_NEW
+    assert told[1][-1]["content"].startswith("Great Tit") and told[2] == skip()
+    _, _, players, _ = chat.show(state, [first], None)
+    assert "Great Tit" in players and state.played[Path(first)].is_file()
+
+
 def test_more_than_the_model_hears_at_once_is_answered_in_parts(chat: Chat) -> None:
     names = ["great_tit.ogg", "rain.ogg", "spring_peeper.ogg"]
     (answer,) = answers(ask(chat, ChatState(), names, "What are the common names for the species, if any?"))

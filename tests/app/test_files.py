@@ -62,6 +62,27 @@ def test_nothing_outside_the_folder_can_be_chosen(files: AppFiles, name: str) ->
     assert not files.may_read(files.recordings_dir / "june" / ".." / ".." / "secret.wav")
 
 
+@pytest.mark.parametrize(
+    "name", ["june/a.wav", "./june/a.wav", "http://example.com/a.wav", "https://a/a.wav", "file:///a.wav", ""]
+)
+def test_no_relative_name_and_no_address_may_be_read(
+    files: AppFiles, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    assert files.recordings_dir is not None
+    monkeypatch.chdir(files.recordings_dir)  # as with --recordings-dir .
+    assert not files.may_read(name)
+    assert files.may_read(files.recordings_dir / "june" / "a.wav")
+
+
+def test_of_the_folders_only_recordings_may_be_read(files: AppFiles) -> None:
+    assert files.recordings_dir is not None
+    assert not files.may_read(files.recordings_dir / "notes.txt")
+    for name, target in (("page.html", "june/a.wav"), ("notes.wav", "notes.txt")):
+        (files.recordings_dir / name).symlink_to(files.recordings_dir / target)
+        assert not files.may_read(files.recordings_dir / name)
+    assert files.folders == [files.recordings_dir / "june", files.recordings_dir]
+
+
 def test_only_recordings_are_taken(files: AppFiles) -> None:
     with pytest.raises(
         RecordingError, match=r"notes\.txt: no recording by its name; expected a file such as"

@@ -1,11 +1,15 @@
 from __future__ import annotations
 
+import logging
 import threading
 import time
+from pathlib import Path
+from typing import Any
 
 import pytest
 
 from NatureLM.app.model import Stopped, Turn
+from NatureLM.app.settings import AppSettings
 
 
 def test_the_turn_is_had_in_the_order_in_which_it_is_asked_for() -> None:
@@ -51,3 +55,27 @@ def test_whoever_is_stopped_waits_no_longer() -> None:
         pytest.fail("had the turn")
     with turn:  # it was given back
         pass
+
+
+def test_only_what_the_loading_warns_of_is_kept_and_without_folders(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    pytest.importorskip("gradio")
+    from NatureLM.app.house import House
+
+    model = object()
+
+    def configured(_: Any) -> object:
+        warn = logging.getLogger("NatureLM.audio").warning
+        page = threading.Thread(target=warn, args=("%s holds no recordings.", tmp_path))
+        page.start()
+        page.join()
+        warn("%s:  another answers instead.", tmp_path / "june" / "model")
+        return model
+
+    monkeypatch.setattr("NatureLM.app.model.Pipeline.configured", configured)
+    house = House(AppSettings(recordings_dir=tmp_path))
+    house.model.load()
+    assert house.model.pipeline(30) is model
+    assert house.model.warnings == ["june/model: another answers instead."]
+    house.files.remove()

@@ -8,13 +8,17 @@ from typing import Any
 
 import pytest
 
+from NatureLM.app.api import Api
+from NatureLM.app.app import page
 from NatureLM.app.batch import Batch
 from NatureLM.app.house import House
 from NatureLM.app.long_recording import LongRecording
 from NatureLM.app.run_tab import RunState
 from NatureLM.app.runs import Run
+from NatureLM.app.settings import AppSettings
 from NatureLM.errors import ConfigError, NatureLMError
 from NatureLM.infer.kept_features import KeptFeatures
+from NatureLM.infer.settings import read_configuration
 
 ASSETS = Path(__file__).parents[2] / "assets"
 QUERY = "What are the common names for the species in the audio, if any?"
@@ -112,16 +116,73 @@ def test_a_run_is_cancelled_before_it_has_begun(house: House) -> None:
 def test_a_press_that_asks_for_nothing_leaves_the_run_alone(house: House) -> None:
     tab, state = Batch(house), RunState()
     outputs, run = begun(tab, state, LONG)
-    for wrong in (([], *SHORT[1:]), (DAWN, " ", *SHORT[2:]), (DAWN, QUERY, 99.0, 10.0, 0.25)):
-        with pytest.raises(NatureLMError):
-            tab.press(state, *wrong)
+    wrong: tuple[tuple[tuple[Any, ...], str], ...] = (
+        (([], *SHORT[1:]), "There is no recording"),
+        ((DAWN, " ", *SHORT[2:]), "There is no question"),
+        ((DAWN, QUERY, 99.0, 10.0, 0.25), r"Window \(s\) 99"),
+        ((DAWN, QUERY, 10.0, 10.0, 7.0), "^Evidence floor 7: expected a number from 0 to 1"),
+        ((DAWN, f"{QUERY}\n{'and why ' * 5_000}", *SHORT[2:]), "The query is .* tokens long"),
+        ((DAWN, "<AudioHere> or <AudioHere>?", *SHORT[2:]), "AudioHere"),
+    )
+    for inputs, message in wrong:
+        with pytest.raises(NatureLMError, match=message):
+            tab.press(state, *inputs)
+        with pytest.raises(NatureLMError, match=message):
+            next(tab.run(state, *inputs))  # programs do not press
     assert not run.cancelled
     assert not run.is_over
+    assert run.jsonl.parent.is_dir()
     tab.cancel(state)
     assert "Cancelled." in texts(outputs)[-1]
     said = tab.not_begun(state)
     assert "the answers here are about dawn_25s.ogg" in said
     assert "Nothing was begun." in tab.not_begun(RunState())
+
+
+def test_a_run_that_cannot_be_made_leaves_the_old_answers(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tab, state = Batch(house), RunState()
+    outputs, old = begun(tab, state, SHORT)
+    list(outputs)
+
+    def full(*_: Any) -> None:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch, pytest.raises(OSError, match="No space"):
+        patch.setattr(KeptFeatures, "__init__", full)
+        next(tab.run(state, *SHORT))
+    assert state.run is old
+    time.sleep(0.2)  # what is discarded goes in a thread
+    assert len(list(old.rows())) == 3
+    list(tab.run(state, *SHORT))
+    until = time.monotonic() + 10
+    while old.jsonl.parent.exists() and time.monotonic() < until:
+        time.sleep(0.02)
+    assert not old.jsonl.parent.exists()
+
+
+def test_windows_are_those_of_the_configuration(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    fields = ("batch-window", "batch-hop", "long-window", "long-hop")
+    for typed, expected in (
+        ([], [10.0, 10.0, 10.0, 10.0]),
+        (["window_length_seconds=3"], [3.0, 3.0, 3.0, 3.0]),
+        (["window_length_seconds=0.3", "hop_length_seconds=90"], [0.3, 90.0, 0.3, 90.0]),
+    ):
+        configured = House(AppSettings(assets_dir=ASSETS, configuration=read_configuration(None, typed)))
+        parts = {part.elem_id: part for part in page(configured).blocks.values() if hasattr(part, "elem_id")}
+        assert [parts[field].value for field in fields] == expected
+        assert [parts[field].preprocess(parts[field].value) for field in fields] == expected  # within limits
+        configured.files.remove()
+    monkeypatch.setattr(house.model.pipeline(), "window_length_seconds", 3.0)
+    monkeypatch.setattr(house.model.pipeline(), "hop_length_seconds", 4.0)
+    for given, times in (
+        ((), [(0.0, 3.0), (4.0, 7.0), (8.0, 10.0)]),
+        ((5.0,), [(0.0, 5.0), (5.0, 10.0)]),
+        ((None, 6.0), [(0.0, 3.0), (6.0, 9.0)]),
+    ):
+        rows = Api(house).ask({"path": str(ASSETS / "great_tit.ogg")}, QUERY, *given)  # type: ignore[arg-type]
+        assert [(row["start_seconds"], row["end_seconds"]) for row in rows] == times
 
 
 def test_faults_call_the_fields_by_their_names(house: House) -> None:

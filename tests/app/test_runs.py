@@ -143,6 +143,23 @@ def test_charts_count_and_place_the_answers(run: Run) -> None:
     assert timeline([], 25.0) == '<p class="chart">Nothing was named so far.</p>'
 
 
+def test_a_long_lane_has_a_mark_for_the_surest_of_each_stretch(run: Run) -> None:
+    (row, *_) = [row for row in run.rows() if row["audio_path"] == "dawn_25s.ogg" and row["detections"]]
+    (found,) = row["detections"]
+    hours = [
+        {
+            **row,
+            "start_seconds": float(second),
+            "end_seconds": second + 1.0,
+            "detections": [{**found, "score": 0.9 if second % 10 else 0.95}],
+        }
+        for second in range(5_000)
+    ]
+    lanes = timeline(hours, 5_000.0)
+    assert lanes.count("<i ") == lanes.count("evidence 0.95") == 500
+    assert "<b>5000</b>" in lanes and 'role="img"' not in lanes
+
+
 def test_windows_are_counted_once_whatever_the_number_of_questions(run: Run, tmp_path: Path) -> None:
     rows = [row | {"query": query} for row in run.rows() for query in (QUERY, "What species is this?")]
     rows[1]["detections"] = [{**found, "score": 1.0} for found in rows[1]["detections"]]

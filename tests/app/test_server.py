@@ -201,6 +201,8 @@ def test_no_route_shows_a_file_from_elsewhere(server: Any, status: Status) -> No
         f"//{server.outside}",
         "pyproject.toml",
         "http://127.0.0.1:1/secret",
+        "recordings/june/long.flac",  # it is there, seen from the folder that the server runs in
+        "recordings/http://127.0.0.1:1/a.wav",
     ):
         for route in ("/gradio_api/file=", "/gradio_api/file/", "/file=", "//gradio_api/file="):
             answer = raw(server, route + path)
@@ -209,6 +211,50 @@ def test_no_route_shows_a_file_from_elsewhere(server: Any, status: Status) -> No
             assert b"RIFF" not in answer
     for route in ("static/../../../../etc/passwd", "assets/..%2f..%2f..%2fetc%2fpasswd", "svelte/../../x"):
         assert b"root:" not in raw(server, f"/{route}")
+
+
+@pytest.mark.parametrize("address", ["https://example.invalid/a.wav", "http://huggingface.co/a.wav"])
+def test_no_endpoint_fetches_an_address(server: Any, address: str) -> None:
+    named = {"path": address, "url": address, "meta": {"_type": "gradio.FileData"}}
+    for endpoint, data in (
+        ("/ask", [named, QUERY, 10.0, 10.0, 0.25]),
+        ("/batch", [[named], QUERY, 10.0, 10.0, 0.25]),
+        ("/long_recording", [named, None, QUERY, 10.0, 10.0, 0.25]),
+    ):
+        said = call(server, endpoint, data)
+        assert "event: error" in said
+        assert "A recording cannot be an address of the network; upload the file instead." in said
+
+
+def test_of_the_folders_only_recordings_are_shown(server: Any, status: Status) -> None:
+    notes = server.recordings / "june" / "notes.html"
+    notes.write_text("<script>alert(1)</script>")
+    assert status(f"{server.url}gradio_api/file={notes}") == 403
+    notes.unlink()
+    assert status(f"{server.url}gradio_api/file={ASSETS / 'README.md'}") == 403
+    assert status(f"{server.url}gradio_api/file={ASSETS / 'great_tit.ogg'}") == 200
+
+
+@pytest.mark.parametrize(
+    ("name", "kind", "how"),
+    [
+        ("page.html", "application/octet-stream", "attachment"),
+        ("picture.svg", "application/octet-stream", "attachment"),
+        ("results.csv", "application/octet-stream", "attachment"),
+        ("sound.ogg", "audio/ogg", "inline"),
+    ],
+)
+@pytest.mark.parametrize("asked", [{}, {"Range": "bytes=0-9"}])
+def test_uploads_are_no_pages_of_the_site(
+    server: Any, name: str, kind: str, how: str, asked: dict[str, str]
+) -> None:
+    content = b"<script>alert(1)</script>"
+    _, (path,) = upload(server, name, content)
+    request = urllib.request.Request(f"{server.url}gradio_api/file={path}", headers=asked)
+    with urllib.request.urlopen(request, timeout=60) as answer:
+        assert answer.read() == (content[:10] if asked else content)
+        assert answer.headers["content-type"] == kind
+        assert answer.headers["content-disposition"].partition(";")[0] == how
 
 
 @pytest.mark.parametrize(

@@ -50,6 +50,15 @@ def test_what_is_no_part_is_refused(
         part_of_recording(ramp, RATE, "mix", start, end, 8.0)
 
 
+def test_a_whole_recording_may_be_short(tmp_path: Path) -> None:
+    path = tmp_path / "clip.wav"
+    soundfile.write(path, np.full(300, 0.5, dtype=np.float32), RATE, subtype="FLOAT")
+    part = part_of_recording(path, RATE, "mix", 0.0, None, 8.0)
+    np.testing.assert_allclose(part, [0.5] * 300 + [0.0] * 200, atol=1e-6)
+    with pytest.raises(RecordingError, match=r"clip\.wav has less than 0\.5 s after 0\.1 s"):
+        part_of_recording(path, RATE, "mix", 0.1, None, 8.0)
+
+
 def test_sound_before_damage_is_used_and_the_damage_told(ramp: Path) -> None:
     ramp.write_bytes(ramp.read_bytes()[: 6 * RATE * 4])
     told: list[str] = []

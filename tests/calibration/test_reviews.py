@@ -76,6 +76,17 @@ def test_kaleidoscope_counts_channels_from_0(tmp_path: Path) -> None:
     head = "IN FILE,OFFSET,DURATION,TOP1MATCH,CHANNEL,validation\n"
     reviews = read(tmp_path, head + "a.wav,0,10,Ruff,0,yes\na.wav,0,10,Ruff,1,yes\na.wav,0,10,Ruff,,yes\n")
     assert [review.channel for review in reviews] == ["1", "2", None]
+    gaps = read(tmp_path, head + "a.wav,0,10,Ruff,0.0,yes\na.wav,0,10,Ruff,,yes\n")
+    assert [review.channel for review in gaps] == ["1", None]
+    plain = read(tmp_path, "file,start,end,species,channel,correct\na.wav,0,10,Ruff,2.0,yes\n")
+    assert [review.channel for review in plain] == ["2"]
+
+
+def test_kaleidoscope_names_the_folder_of_a_recording(tmp_path: Path) -> None:
+    head = "INDIR,FOLDER,IN FILE,OFFSET,DURATION,TOP1MATCH,validation\n"
+    rows = ("D:\\cards,june\\card1,a.wav,0,10,Ruff,yes\n", "D:\\cards,,b.wav,0,10,Ruff,no\n")
+    reviews = read(tmp_path, head + "".join(rows))
+    assert [review.file for review in reviews] == ["june/card1/a.wav", "b.wav"]
 
 
 @pytest.mark.parametrize(

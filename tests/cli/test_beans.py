@@ -235,6 +235,40 @@ def test_metrics_of_a_run_do_not_overwrite_its_rows(capsys: pytest.CaptureFixtur
     assert not Path("new.jsonl").exists()
 
 
+def test_metrics_replace_nothing_but_metrics(capsys: pytest.CaptureFixture[str]) -> None:
+    others = json.dumps(ROWS[0]) + "\n"
+    Path("other.jsonl").write_text(others)
+    assert beans("score", "beans_zero_eval.jsonl", "--output-path", "other.json") == 2
+    assert capsys.readouterr().err == (
+        "beans: error: other.jsonl: exists already and holds something else than metrics; choose another "
+        "--output-path.\n"
+    )
+    assert Path("other.jsonl").read_text() == others and not Path("other.json").exists()
+    Path("list.json").write_text("[1]")
+    assert beans("score", "beans_zero_eval.jsonl", "--output-path", "list.json") == 2
+    for _ in range(2):
+        assert beans("score", "beans_zero_eval.jsonl", "--output-path", "m.json", "--resamples", "0") == 0
+
+
+def test_score_keeps_what_the_record_of_the_run_says(capsys: pytest.CaptureFixture[str]) -> None:
+    record = {"benchmark": "BEANS-Zero", "data_path": "rows.jsonl", "limit": 2, "model": {"name": "lite"}}
+    Path("beans_zero_eval.jsonl.run.json").write_text(json.dumps(record))
+    limit = "at most 2 rows a component (--limit); the paper's figures are of all."
+    assert beans("score", "beans_zero_eval.jsonl", "--resamples", "0", "--labels", "component") == 0
+    assert limit in capsys.readouterr().err
+    about = json.loads(Path("beans_zero_eval_metrics.json").read_text())["about"]
+    assert (about["model"], about["data_path"], about["limit"]) == ("lite", "rows.jsonl", 2)
+    for ending in (".json", ".jsonl"):
+        assert beans("report", f"beans_zero_eval_metrics{ending}") == 0
+        shown = capsys.readouterr()
+        assert limit in shown.err and "lite" in shown.out
+    for other in ("{}", "[]", '{"benchmark": "BEANS-Zero", "model": 1}'):
+        Path("beans_zero_eval.jsonl.run.json").write_text(other)
+        assert beans("score", "beans_zero_eval.jsonl", "--resamples", "0") == 0
+        about = json.loads(Path("beans_zero_eval_metrics.json").read_text())["about"]
+        assert about["model"] == "beans_zero_eval" and "limit" not in about
+
+
 def test_report(capsys: pytest.CaptureFixture[str]) -> None:
     assert beans("score", "beans_zero_eval.jsonl", "--model", "mine", "--resamples", "0") == 0
     capsys.readouterr()

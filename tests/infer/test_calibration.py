@@ -59,6 +59,14 @@ def test_answers_and_tables_have_the_probability(
         assert (head[-1], float(line[-1])) == (column, found["probability"])
 
 
+def test_a_conversation_needs_no_calibration_of_its_windows(
+    model: NatureLM, calibration: Calibration, tmp_path: Path
+) -> None:
+    calibration.write(tmp_path / "c.json")
+    conversation = Pipeline(model=model, calibration=tmp_path / "c.json").conversation(TIT)
+    assert conversation.ask("What species is this?").text == "Great Tit"
+
+
 def test_without_a_calibration_nothing_is_added(model: NatureLM) -> None:
     (answer,) = Pipeline(model=model).answers(TIT, QUERY)
     (found,) = answer.as_row()["detections"]

@@ -78,6 +78,28 @@ def test_another_floor_encodes_nothing(pipeline: Pipeline, monkeypatch: pytest.M
     assert [answer.text for _, answer in interview.parts[0].turns] == ["Great Tit", "Parus major"]
 
 
+def test_another_floor_that_is_not_reached_leaves_all_as_it_was(
+    pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    interview = pipeline.interview([ASSETS / "great_tit.ogg"])
+    for query in ("What species is this?", "And its scientific name?"):
+        whole(interview.ask(query))
+    floor, turns = interview.settings.min_evidence, list(interview.parts[0].turns)
+    again = interview.answer_again(0.999)
+    next(again)
+    again.close()
+    assert (interview.settings.min_evidence, interview.parts[0].turns) == (floor, turns)
+
+    def too_long(query: str, *_: Any) -> None:
+        if "scientific" in query:
+            raise ConfigError("The conversation is too long.")
+
+    monkeypatch.setattr(pipeline.model, "check_query", too_long)
+    with pytest.raises(ConfigError, match="too long"):
+        list(interview.answer_again(0.999))
+    assert (interview.settings.min_evidence, interview.parts[0].turns) == (floor, turns)
+
+
 def test_a_question_that_is_stopped_is_forgotten(pipeline: Pipeline) -> None:
     interview = pipeline.interview([ASSETS / "great_tit.ogg"])
     stream = interview.ask("Caption the audio.")

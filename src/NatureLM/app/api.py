@@ -34,7 +34,7 @@ class Api:
         self,
         recording: FileData,
         question: str,
-        window_length_seconds: float = 10.0,
+        window_length_seconds: float | None = None,
         hop_length_seconds: float | None = None,
         min_evidence: float = -1.0,
     ) -> list[dict[str, Any]]:
@@ -45,19 +45,23 @@ class Api:
         recording : FileData
             As ``gradio_client.handle_file`` makes it.
         question : str
-        window_length_seconds : float
+        window_length_seconds : float or None
+            None is what the app was started with.
         hop_length_seconds : float or None
-            None is the window's length.
+            None is the length of a window that is given, else what the app was started with.
         min_evidence : float
             Floor in [0, 1]; below 0 the model's own.
         """
         path = self._house.files.recording(_path_of(recording))
         if not isinstance(question, str):
             raise ConfigError("question: give a text, for example 'Caption the audio'.")
-        window = number_of(window_length_seconds, "window_length_seconds")
-        hop = window
-        if hop_length_seconds is not None:
-            hop = number_of(hop_length_seconds, "hop_length_seconds")
+        window, hop = (
+            None if seconds is None else number_of(seconds, name)
+            for seconds, name in (
+                (window_length_seconds, "window_length_seconds"),
+                (hop_length_seconds, "hop_length_seconds"),
+            )
+        )
         floor = number_of(min_evidence, "min_evidence", "a number from 0 to 1, or -1 for the model's own")
         engine = self._house.model.pipeline().engine(window, hop)
         if floor >= 0:

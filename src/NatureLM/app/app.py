@@ -9,7 +9,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from NatureLM.app.server import App, Guard, StartingPage, address, listen, serve
 from NatureLM.app.settings import AppSettings
@@ -102,6 +102,7 @@ def mounted(house: House, port: int) -> App:
     import gradio as gr
     from fastapi import FastAPI
 
+    _fetch_nothing()
     blocks = page(house)
     app = gr.mount_gradio_app(
         FastAPI(docs_url=None, redoc_url=None, openapi_url=None),
@@ -111,7 +112,9 @@ def mounted(house: House, port: int) -> App:
         server_port=port,
         footer_links=["api"],
         run_history=False,
-        allowed_paths=[str(folder) for folder in house.files.readable],
+        # Not the uploads: as files that Gradio made they are read all the same, but pages among them come as
+        # downloads, not as pages of this site.
+        allowed_paths=[str(folder) for folder in house.files.folders],
         show_error=house.settings.show_errors,
         max_file_size=house.settings.upload_bytes,
         ssr_mode=False,
@@ -125,6 +128,20 @@ def mounted(house: House, port: int) -> App:
     # Gradio checks which files requests may name only where it believes that it was launched.
     blocks.has_launched = True
     return Guard(Streams(app), house.files, house.settings.is_loopback)
+
+
+def _fetch_nothing() -> None:
+    """Have Gradio fetch none of the addresses that requests name as files."""
+    import gradio as gr
+    import safehttpx  # type: ignore[import-untyped]
+
+    async def refuse(*_: Any, **__: Any) -> NoReturn:
+        raise gr.Error(
+            "A recording cannot be an address of the network; upload the file instead.", print_exception=False
+        )
+
+    # Gradio fetches with these what requests name, and nothing else.
+    safehttpx.get = safehttpx.async_validate_url = refuse
 
 
 def _read(name: str) -> str:

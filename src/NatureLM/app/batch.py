@@ -68,8 +68,20 @@ class Batch(RunTab):
                     DEFAULT_QUERY, label="Questions, one a line", lines=2, elem_id="batch-question"
                 )
                 with gr.Row():
-                    length = Number(10, label="Window (s)", minimum=0.5, min_width=90, elem_id="batch-window")
-                    hop = Number(10, label="Hop (s)", minimum=0.1, min_width=90, elem_id="batch-hop")
+                    length = Number(
+                        house.window,
+                        label="Window (s)",
+                        minimum=min(0.5, house.window),
+                        min_width=90,
+                        elem_id="batch-window",
+                    )
+                    hop = Number(
+                        house.hop,
+                        label="Hop (s)",
+                        minimum=min(0.1, house.hop),
+                        min_width=90,
+                        elem_id="batch-hop",
+                    )
                 floor = self.floor_slider("batch-floor")
                 with gr.Row(elem_classes="buttons"):
                     run = gr.Button("Answer all", variant="primary", elem_id="batch-run", min_width=100)

@@ -58,9 +58,17 @@ class Chat:
         names = display_names(paths)
         chosen = name if name in names else names[0] if names else None
         which = gr.Dropdown(choices=names, value=chosen, visible=len(names) > MOST_SHOWN)
-        state.seen = {path: seen for path, seen in state.seen.items() if path in paths}
+        state.keep_only(paths)
+        state.drawn = self._drawn(paths, chosen)
         players, damaged = self._players(state, paths, chosen)
         return state, which, players, self._notice([*wrong, *damaged])
+
+    def _drawn(self, paths: list[Path], name: str | None) -> tuple[Path, ...]:
+        """Return the recordings that are drawn; of many the one of this name."""
+        names = display_names(paths)
+        if len(paths) <= MOST_SHOWN:
+            return tuple(paths)
+        return (paths[names.index(name)] if name in names else paths[0],)
 
     def _readable(self, files: list[str] | None) -> tuple[list[Path], list[str]]:
         """Return the recordings that may be read, and what is wrong with the others."""
@@ -81,11 +89,10 @@ class Chat:
 
     def _players(self, state: ChatState, paths: list[Path], chosen: str | None) -> tuple[str, list[str]]:
         """Return the players of the recordings that are shown, and what is wrong with recordings."""
-        names = display_names(paths)
-        shown = names if len(names) <= MOST_SHOWN else [chosen if chosen in names else names[0]]
+        drawn = self._drawn(paths, chosen)
         players, wrong = "", []
-        for path, name in zip(paths, names, strict=True):
-            if name not in shown:
+        for path, name in zip(paths, display_names(paths), strict=True):
+            if path not in drawn:
                 continue
             try:
                 players += self._player(state, path, name)
@@ -230,7 +237,9 @@ class Chat:
     def _finished(
         self, state: ChatState, conversation: Conversation, paths: list[Path], name: str | None
     ) -> tuple[Any, ...]:
-        players, _ = self._players(state, paths, name)
+        # What the visitor has chosen meanwhile stays in the player.
+        is_drawn = state.drawn in (None, self._drawn(paths, name))
+        players = self._players(state, paths, name)[0] if is_drawn else gr.skip()
         return state, messages(conversation, self._warning), players, table(rows(conversation))
 
     def stop(self, state: ChatState, asked: float) -> None:
@@ -260,17 +269,27 @@ class Chat:
         self, state: ChatState, files: list[str] | None, name: str | None, floor: float | None
     ) -> Generator[tuple[Any, ...], None, None]:
         """Answer all questions with another floor; outputs are those of :meth:`ask`."""
-        conversation, interview = state.conversation, state.interview
-        evidence = number_of(floor, "Evidence floor", FLOOR)
-        if conversation and interview and interview.queries and interview.settings.min_evidence != evidence:
-            with conversation.answering(None):
-                for _ in interview.answer_again(evidence, self._house.model.turn):
-                    if conversation.is_over:
-                        break
+        conversation = state.conversation
+        evidence = state.floor = number_of(floor, "Evidence floor", FLOOR)
+        if conversation is not None and self._answer_all(state, conversation, evidence):
             paths, _ = self._readable(files)
             finished = self._finished(state, conversation, paths, name)
             yield from conversation.shown(lambda: finished)
         yield nothing_new(OUTPUTS)
+
+    def _answer_all(self, state: ChatState, conversation: Conversation, floor: float) -> bool:
+        """Answer all questions with a floor, unless it was moved on meanwhile; return whether they were."""
+        with conversation.answering(None):
+            interview = conversation.interview
+            if interview is None or not interview.queries or state.floor != floor:
+                return False
+            if interview.settings.min_evidence == floor:
+                return False
+            with closing(interview.answer_again(floor, self._house.model.turn)) as answers:
+                for _ in answers:
+                    if conversation.is_over:
+                        return False
+        return True
 
     def build(self) -> None:
         """Lay the tab out."""
@@ -397,6 +416,7 @@ class Chat:
             [state, files, which, floor],
             outputs,
             concurrency_id="model",
+            trigger_mode="multiple",
             **private,
         )
 

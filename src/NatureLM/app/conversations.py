@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -140,6 +140,10 @@ class ChatState:
         For each recording the file that is played in its place.
     seen : dict
         The spectrograms of the recordings that are chosen.
+    drawn : tuple of Path or None
+        The recordings in the player.
+    floor : float or None
+        The floor that was chosen last.
     stopped : int
         The page counts its questions; all up to this one were stopped.
     """
@@ -147,6 +151,8 @@ class ChatState:
     conversation: Conversation | None = None
     played: dict[Path, Path] = field(default_factory=dict)
     seen: dict[Path, Spectrogram] = field(default_factory=dict)
+    drawn: tuple[Path, ...] | None = None
+    floor: float | None = None
     stopped: int = -1
 
     @property
@@ -159,6 +165,12 @@ class ChatState:
         self.stopped = max(self.stopped, asked)
         if self.conversation is not None:
             self.conversation.forget_asked()
+
+    def keep_only(self, paths: Sequence[Path]) -> None:
+        """Forget what was made of recordings that are chosen no more, files included."""
+        self.seen = {path: seen for path, seen in self.seen.items() if path in paths}
+        for path in self.played.keys() - set(paths):
+            shutil.rmtree(self.played.pop(path).parent, ignore_errors=True)
 
     def forget(self) -> None:
         """Remove the files that were made to be played; the visitor has left."""

@@ -47,19 +47,28 @@ class AppFiles:
         self.recordings_dir = None if settings.recordings_dir is None else settings.recordings_dir.resolve()
 
     @property
-    def readable(self) -> list[Path]:
-        """The folders whose files may be read."""
+    def folders(self) -> list[Path]:
+        """The folders whose recordings may be read: the examples and ``--recordings-dir``."""
         folder = self._settings.examples_folder
-        folders = [self.uploads, None if folder is None else folder.resolve(), self.recordings_dir]
+        folders = [None if folder is None else folder.resolve(), self.recordings_dir]
         return [each for each in folders if each is not None]
 
     def may_read(self, path: str | os.PathLike[str]) -> bool:
-        """Whether a file truly lies, links followed, in one of the folders that may be read."""
+        """Whether a file truly lies, links followed, among the uploads or is a recording of a folder.
+
+        Its name must be absolute: ``http://example.com`` is a relative one here and an address to Gradio.
+        """
+        if not os.path.isabs(path):
+            return False
         try:
             real = Path(os.path.realpath(path))
         except (OSError, ValueError):
             return False
-        return any(real.is_relative_to(folder) for folder in self.readable)
+        if real.is_relative_to(self.uploads):
+            return True
+        # Of a link both names count: Gradio serves a file by the type of the name that is asked for.
+        is_recording = has_recordings_name(path) and has_recordings_name(real)
+        return is_recording and any(real.is_relative_to(folder) for folder in self.folders)
 
     def recording(self, path: str | os.PathLike[str]) -> Path:
         """Return a recording that a browser names, if it may be read and is one by its name.
@@ -84,7 +93,7 @@ class AppFiles:
         RecordingError
             With some of the endings.
         """
-        if Path(name).suffix.lower() not in recording_suffixes():
+        if not has_recordings_name(name):
             raise RecordingError(
                 f"{name}: no recording by its name; expected a file such as .wav, .flac, .mp3 or .ogg."
             )
@@ -150,6 +159,11 @@ class AppFiles:
     def remove(self) -> None:
         """Remove everything that was uploaded or made."""
         self._temporary.remove()
+
+
+def has_recordings_name(path: str | os.PathLike[str]) -> bool:
+    """Whether a file's name ends like a recording's."""
+    return Path(path).suffix.lower() in recording_suffixes()
 
 
 def display_names(paths: Sequence[Path]) -> list[str]:

@@ -42,7 +42,7 @@ class House:
     def __init__(self, settings: AppSettings) -> None:
         self.settings = settings
         self.files = AppFiles(settings)
-        self.model = AppModel(settings.configuration)
+        self.model = AppModel(settings.configuration, self.files.plain)
         self.runs: WeakSet[Run] = WeakSet()
 
     def end_runs(self, seconds: float = LONGEST_ENDING_SECONDS) -> None:
@@ -71,6 +71,17 @@ class House:
 
         given = self.settings.configuration.config.generation.min_evidence
         return DEFAULT_FLOOR if given is None else given
+
+    @property
+    def window(self) -> float:
+        """Length in seconds of a window, as the configuration sets it."""
+        return self.settings.configuration.config.window_length_seconds
+
+    @property
+    def hop(self) -> float:
+        """Seconds from one window's start to the next: what the configuration sets, else the window's."""
+        given = self.settings.configuration.config.hop_length_seconds
+        return self.window if given is None else given
 
     def said(self, fn: Callable[..., Any]) -> Callable[..., Any]:
         """Have a handler's faults told on the page, in one sentence unless ``--show-errors``."""

@@ -81,8 +81,18 @@ class LongRecording(RunTab):
                 question = gr.Textbox(
                     DEFAULT_QUERY, label="Questions, one a line", lines=2, elem_id="long-question"
                 )
-                length = Slider(1, 30, 10, step=0.5, label="Window (s)", elem_id="long-window")
-                hop = Slider(0.5, 60, 10, step=0.5, label="Hop (s)", elem_id="long-hop")
+                length = Slider(
+                    *(min(1.0, house.window), max(30.0, house.window), house.window),
+                    step=0.5,
+                    label="Window (s)",
+                    elem_id="long-window",
+                )
+                hop = Slider(
+                    *(min(0.5, house.hop), max(60.0, house.hop), house.hop),
+                    step=0.5,
+                    label="Hop (s)",
+                    elem_id="long-hop",
+                )
                 floor = self.floor_slider("long-floor")
                 with gr.Row(elem_classes="buttons"):
                     run = gr.Button("Listen through", variant="primary", elem_id="long-run", min_width=100)

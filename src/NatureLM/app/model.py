@@ -105,6 +105,8 @@ class AppModel:
     Parameters
     ----------
     configuration : Configuration
+    plain : callable
+        Makes a text that visitors may read of a message.
 
     Attributes
     ----------
@@ -114,8 +116,9 @@ class AppModel:
         What was warned of while it was loaded: a fallback, for example.
     """
 
-    def __init__(self, configuration: Configuration) -> None:
+    def __init__(self, configuration: Configuration, plain: Callable[[object], str] = str) -> None:
         self._configuration = configuration
+        self._plain = plain
         self._pipeline: Pipeline | None = None
         self._error: str | None = None
         self._done = threading.Event()
@@ -127,7 +130,7 @@ class AppModel:
         threading.Thread(target=self._load, daemon=True, name="loads the model").start()
 
     def _load(self) -> None:
-        heard = _Warnings(self.warnings)
+        heard = _Warnings(self.warnings, self._plain)
         logging.getLogger("NatureLM").addHandler(heard)
         try:
             self._pipeline = Pipeline.configured(self._configuration)
@@ -174,11 +177,13 @@ class AppModel:
 
 
 class _Warnings(logging.Handler):
-    """Keeps the text of warnings."""
+    """Keeps the text of warnings of the thread that makes it: pages that open meanwhile have their own."""
 
-    def __init__(self, kept: list[str]) -> None:
+    def __init__(self, kept: list[str], plain: Callable[[object], str]) -> None:
         super().__init__(logging.WARNING)
-        self._kept = kept
+        self._kept, self._plain = kept, plain
+        self._thread = threading.get_ident()
 
     def emit(self, record: logging.LogRecord) -> None:
-        self._kept.append(" ".join(record.getMessage().split()))
+        if record.thread == self._thread:
+            self._kept.append(" ".join(self._plain(record.getMessage()).split()))

@@ -106,6 +106,17 @@ new MutationObserver(() => {
   });
 })();
 
+window.hops = {
+  // The hop goes with the window's length until it is given another value.
+  lengths: {},
+  follow(tab, first, length, hop) {
+    if (length === null) return hop;
+    const before = tab in this.lengths ? this.lengths[tab] : first;
+    this.lengths[tab] = length;
+    return hop === before ? length : hop;
+  },
+};
+
 // Counts the visitor's conversations where the button is pressed: a number that the server sent, or that
 // another handler wrote, would come too late for a question that is asked at once. Both get a handler's
 // inputs, the state and a place for the number first.

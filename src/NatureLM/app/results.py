@@ -33,6 +33,9 @@ MOST_REASONS = 50
 MOST_LANES = 25
 """Species of a chart, the most frequent first."""
 
+MOST_MARKS = 500
+"""Of a lane: a screen tells no more apart, and hours of sound would fill the page."""
+
 HEADERS = ("recording", "start (s)", "end (s)", "answer", "confidence", "evidence", "question")
 """Columns of the table."""
 
@@ -98,7 +101,7 @@ def counts_chart(rows: Iterable[Mapping[str, Any]]) -> str:
         for name, count in Counter(counts).most_common(MOST_LANES)
     )
     title = "Windows per species"
-    return f'<div class="chart" role="img" aria-label="{title}"><b>{title}</b>{bars}</div>'
+    return f'<div class="chart" role="group" aria-label="{title}"><b>{title}</b>{bars}</div>'
 
 
 def _windows(rows: Iterable[Mapping[str, Any]]) -> dict[str, dict[tuple[Any, ...], Mapping[str, Any]]]:
@@ -122,7 +125,7 @@ def timeline(rows: Iterable[Mapping[str, Any]], seconds: float) -> str:
     shown = sorted(lanes.items(), key=lambda lane: -len(lane[1]))[:MOST_LANES]
     drawn = "".join(
         f'<div class="chart-row"><span>{escape(label)}</span><div class="lane">'
-        + "".join(_mark(row, seconds) for row in found)
+        + "".join(_mark(row, seconds) for row in _thinned(found, seconds))
         + f"</div><b>{len(found)}</b></div>"
         for label, found in shown
     )
@@ -131,9 +134,21 @@ def timeline(rows: Iterable[Mapping[str, Any]], seconds: float) -> str:
         for tick in ticks(0.0, seconds, 6)
     )
     return (
-        f'<div class="chart" role="img" aria-label="Answers over time, {len(lanes)} different ones">{drawn}'
+        f'<div class="chart" role="group" aria-label="Answers over time, {len(lanes)} different ones">{drawn}'
         f'<div class="chart-row"><span></span><div class="lane-axis">{axis}</div><b></b></div></div>'
     )
+
+
+def _thinned(rows: list[Mapping[str, Any]], seconds: float) -> Iterable[Mapping[str, Any]]:
+    """Return of each stretch of a lane, of which there are as many as can be told apart, the surest row."""
+    if len(rows) <= MOST_MARKS:
+        return rows
+    surest: dict[int, Mapping[str, Any]] = {}
+    for row in rows:
+        place = int(MOST_MARKS * row["start_seconds"] / seconds)
+        if place not in surest or (row["certainty"] or 0.0) > (surest[place]["certainty"] or 0.0):
+            surest[place] = row
+    return surest.values()
 
 
 def _mark(row: Mapping[str, Any], seconds: float) -> str:

@@ -21,7 +21,11 @@ from NatureLM.app.showing import nothing_new
 from NatureLM.errors import ConfigError
 from NatureLM.infer.engine import Engine
 
-FIELDS = {"--window-length-seconds": "Window (s)", "--hop-length-seconds": "Hop (s)"}
+FIELDS = {
+    "--window-length-seconds": "Window (s)",
+    "--hop-length-seconds": "Hop (s)",
+    "--min-evidence": "Evidence floor",
+}
 """What the page calls options of the command line."""
 
 LOOK_SECONDS = 0.5
@@ -121,9 +125,7 @@ class RunTab:
         Inputs are those of the run. If something is wrong with them, the run that goes on is left alone.
         """
         *chosen, question, length, hop, floor = inputs
-        asked = _checked(self.chosen(*chosen), question, length, hop, floor)
-        if not self._house.model.is_loading:
-            self._engine(asked)
+        self._asked(self.chosen(*chosen), question, length, hop, floor)
         state.is_waiting, state.is_dropped, state.floor = True, False, None
         if state.run is not None:
             state.run.end()
@@ -138,12 +140,15 @@ class RunTab:
         hop: float | None,
         floor: float | None,
     ) -> Generator[tuple[Any, ...], None, None]:
-        """Run; yield state, progress, picture, table and files as they become."""
-        asked = _checked(paths, question, length, hop, floor)
+        """Run; yield state, progress, picture, table and files as they become.
+
+        If something is wrong with what is asked for, the run that goes on is left alone.
+        """
+        asked = self._asked(paths, question, length, hop, floor)
         mine = state.latest = object()
-        if state.run is not None:
-            state.run.end()
-            state.run.discard()
+        old = state.run
+        if old is not None:
+            old.end()
         if self._house.model.is_loading:
             yield state, "The model is still being loaded …", "", None, None
         while self._house.model.is_loading and not state.is_dropped and state.latest is mine:
@@ -153,12 +158,16 @@ class RunTab:
             return
         if state.is_dropped:
             state.is_waiting = False
+            if old is not None:
+                old.discard()
             yield state, CANCELLED, "", None, None
             return
         if state.floor is not None:
             asked = replace(asked, floor=state.floor)
         engine = self._engine(asked)
         run = Run(self._house.model, engine, asked.paths, asked.queries, self._house.files.new_folder())
+        if old is not None:
+            old.discard()
         self._house.runs.add(run)
         state.run, state.is_waiting = run, False
         run.start()
@@ -167,16 +176,29 @@ class RunTab:
         finally:  # also when nobody is there any more who could see it
             run.cancel()
 
+    def _asked(
+        self, paths: list[Path], question: str, length: float | None, hop: float | None, floor: float | None
+    ) -> Asked:
+        """Return what is asked for; raise ConfigError where the model, if it is there, cannot do it."""
+        asked = _checked(paths, question, length, hop, floor)
+        if not self._house.model.is_loading:
+            self._engine(asked)
+        return asked
+
     def _engine(self, asked: Asked) -> Engine:
+        """Return the engine of a run; raise ConfigError where the model cannot do what is asked for."""
         try:
             engine = self._house.model.pipeline().engine(asked.window, asked.hop)
+            if self._house.has_floor:
+                engine.settings = replace(engine.settings, min_evidence=asked.floor)
+                engine.model.adapter.check(engine.settings)
+            for query in asked.queries:
+                engine.check_query(query)
         except ConfigError as error:
             text = str(error)
             for option, field in FIELDS.items():
                 text = text.replace(option, field)
             raise ConfigError(text) from None
-        if self._house.has_floor:
-            engine.settings = replace(engine.settings, min_evidence=asked.floor)
         return engine
 
     def _followed(self, state: RunState, run: Run) -> Generator[tuple[Any, ...], None, None]:
@@ -342,8 +364,15 @@ def end_run(state: RunState) -> None:
 
 
 def keep_together(length: Any, hop: Any) -> None:
-    """Let the hop follow the window's length, as in ``naturelm infer``: nothing goes unheard unasked."""
-    length.input(None, length, hop, js="(seconds) => seconds", api_visibility="private")
+    """Let the hop follow the window's length while both are alike, as in ``naturelm infer``."""
+    # In the page, as the fields change faster than a server answers.
+    length.input(
+        None,
+        [length, hop],
+        hop,
+        js=f"(length, hop) => window.hops.follow('{length.elem_id}', {length.value}, length, hop)",
+        api_visibility="private",
+    )
 
 
 def answers_table(elem_id: str) -> gr.DataFrame:

@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from NatureLM.audio.decoding import display_path
 from NatureLM.audio.recording import USED, Channel, stream_blocks
-from NatureLM.audio.windows import MIN_NEW_SECONDS
+from NatureLM.audio.windows import MIN_NEW_SECONDS, long_enough
 from NatureLM.errors import ConfigError, RecordingError
 
 
@@ -44,13 +44,14 @@ def part_of_recording(
     Returns
     -------
     float32 [samples]
+        Of a whole recording below half a second, with silence after it up to that.
 
     Raises
     ------
     ConfigError
         If the part is longer, or its bounds make no sense.
     RecordingError
-        If the recording cannot be read, or has less than half a second there.
+        If the recording cannot be read, or has less than half a second there, being longer.
     """
     rate = sample_rate * time_expansion
     first = round(start_seconds * rate)
@@ -79,6 +80,8 @@ def part_of_recording(
         least = float(MIN_NEW_SECONDS) / time_expansion
         if damage is not None:
             raise RecordingError(f"{damage} Before that there is less than {least:g} s of the part.")
+        if count and not first and last is None:
+            return long_enough(np.concatenate(kept), sample_rate)
         raise RecordingError(
             f"{display_path(path)} has less than {least:g} s after {start_seconds:g} s; choose another part."
         )

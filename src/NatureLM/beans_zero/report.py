@@ -63,14 +63,27 @@ def lines(results: Sequence[Results]) -> list[Line]:
     return found
 
 
-def notes(results: Sequence[Results]) -> list[str]:
-    """Return what to know beside the table: rows left out, components without a score, metrics skipped."""
+def notes(results: Sequence[Results], *, failed_rows: bool = True) -> list[str]:
+    """Return what to know beside the table: rows left out, components without a score, metrics skipped.
+
+    Parameters
+    ----------
+    results : sequence of Results
+    failed_rows : bool, default True
+        Whether to say how many rows failed; a run has said so itself.
+    """
     several = len(results) > 1
     said = []
     for each in results:
         whose = f"{each.model}, " if several else ""
         if (limit := each.about.get("limit")) is not None:
             said.append(f"{whose}at most {limit} rows a component (--limit); the paper's figures are of all.")
+        if failed_rows and (count := _failed_rows(each)):
+            said.append(
+                f"{whose}{count} row{'' if count == 1 else 's'} failed and are left out of its figures."
+            )
+        if each.about.get("labels") == "component":
+            said.append(f"{whose}matched to all labels of a component; the paper's figures to those present.")
         for name, score in each.scores.items():
             if score.problem is not None:
                 said.append(f"{whose}{name}: {'' if score.metrics else 'not scored: '}{score.problem}")
@@ -78,6 +91,11 @@ def notes(results: Sequence[Results]) -> list[str]:
                 reasons = " ".join(dict.fromkeys(score.skipped.values()))
                 said.append(f"{whose}{name}: {' and '.join(score.skipped)} skipped: {reasons.rstrip('.')}.")
     return said
+
+
+def _failed_rows(results: Results) -> int:
+    failed = results.about.get("failed_rows")
+    return sum(each for each in failed.values() if isinstance(each, int)) if isinstance(failed, dict) else 0
 
 
 def as_text(results: Sequence[Results], width: int | None = None) -> str:

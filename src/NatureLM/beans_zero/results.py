@@ -20,12 +20,24 @@ from typing import Any
 from NatureLM.beans_zero.components import component
 from NatureLM.beans_zero.scoring import Score
 from NatureLM.errors import ConfigError, NatureLMError, PredictionsError
+from NatureLM.infer.output_names import RUN, beside
 from NatureLM.json_text import parse_json
 from NatureLM.whole_files import write_whole
 
-__all__ = ["Results", "check_kept", "metrics_paths", "read_results", "write_files", "write_results"]
+__all__ = [
+    "Results",
+    "check_kept",
+    "check_replaceable",
+    "metrics_paths",
+    "read_results",
+    "run_of",
+    "write_files",
+    "write_results",
+]
 
 ABOUT = "about"
+BENCHMARK = "BEANS-Zero"
+"""What the record of a run calls it."""
 _NAMES = {"spider_score": "SPIDEr"}
 """What the benchmark's own program calls a metric that we name as the paper does."""
 _OURS = ("rows", "intervals", "skipped", "problem")
@@ -75,6 +87,60 @@ def metrics_paths(predictions: Path, output: Path | None = None) -> tuple[Path, 
     return paths
 
 
+def check_replaceable(paths: Iterable[Path]) -> None:
+    """Check, before any work, that metrics replace nothing but metrics.
+
+    Raises
+    ------
+    ConfigError
+        A file holds something else.
+    """
+    for path in paths:
+        if not _is_replaceable(path):
+            raise ConfigError(
+                f"{path}: exists already and holds something else than metrics; choose another --output-path."
+            )
+
+
+def _is_replaceable(path: Path) -> bool:
+    """Whether a file is not there, or holds metrics as far as its beginning tells, or nothing."""
+    try:
+        text = path.read_text(encoding="utf-8").strip()
+    except FileNotFoundError:
+        return True
+    except (OSError, UnicodeDecodeError):
+        return False
+    try:
+        if path.suffix == ".jsonl":
+            return not text or "component" in _object(parse_json(text.splitlines()[0]))
+        whole = _object(parse_json(text or "{}"))
+    except ValueError:
+        return False
+    return all(isinstance(each, dict) for each in whole.values())
+
+
+def run_of(predictions: Path) -> dict[str, Any]:
+    """Return what the record of the run that made predictions says of them; nothing where there is none.
+
+    Returns
+    -------
+    dict
+        ``model`` (its name), ``data_path`` and ``limit``.
+    """
+    try:
+        record = _object(parse_json(beside(predictions, RUN).read_text(encoding="utf-8")))
+        if record.get("benchmark") != BENCHMARK:
+            return {}
+        limit = record.get("limit")
+        return {
+            "model": _text("model", _object(record.get("model")).get("name")),
+            "data_path": _text("data_path", record.get("data_path")),
+            "limit": None if limit is None else int(_number("limit", limit)),
+        }
+    except (OSError, ValueError):
+        return {}
+
+
 def check_kept(kept: Path, what: str, written: Sequence[Path]) -> None:
     """Check, before any work, that no file that is to be written is the one it is made from.
 
@@ -108,7 +174,9 @@ def write_results(results: Results, paths: tuple[Path, Path]) -> None:
     """Write both files of metrics; neither is ever seen half-written."""
     about = {"model": results.model, **results.about}
     scores = {name: _to_json(each) for name, each in results.scores.items()}
-    lines = [json.dumps({"component": name, "model": results.model, **each}) for name, each in scores.items()]
+    limit = results.about.get("limit")
+    same = {"model": results.model, **({} if limit is None else {"limit": limit})}
+    lines = [json.dumps({"component": name, **same, **each}) for name, each in scores.items()]
     whole = json.dumps({ABOUT: about, **scores}, indent=1)
     write_files({paths[0]: f"{whole}\n".encode(), paths[1]: "".join(f"{line}\n" for line in lines).encode()})
 
@@ -176,10 +244,10 @@ def _from_object(text: str) -> tuple[dict[str, Any], Iterable[tuple[str, Any]]]:
 
 def _from_lines(text: str) -> tuple[dict[str, Any], Iterable[tuple[str, Any]]]:
     lines = [_object(parse_json(line)) for line in text.splitlines() if line.strip()]
-    models = [line.pop("model", None) for line in lines]
-    return {"model": models[0]} if models else {}, [
-        (str(line.pop("component", None)), line) for line in lines
+    told: list[dict[str, Any]] = [
+        {name: line.pop(name) for name in ("model", "limit") if name in line} for line in lines
     ]
+    return told[0] if told else {}, [(str(line.pop("component", None)), line) for line in lines]
 
 
 def _object(value: Any) -> dict[str, Any]:

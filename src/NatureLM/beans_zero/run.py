@@ -14,7 +14,14 @@ from NatureLM.beans_zero.components import COMPONENTS, LONGEST_SECONDS, unknown_
 from NatureLM.beans_zero.data import Sounds, Source, open_source
 from NatureLM.beans_zero.data.source import Signal
 from NatureLM.beans_zero.predictions import Answers, read_predictions
-from NatureLM.beans_zero.results import Results, check_kept, metrics_paths, write_results
+from NatureLM.beans_zero.results import (
+    BENCHMARK,
+    Results,
+    check_kept,
+    check_replaceable,
+    metrics_paths,
+    write_results,
+)
 from NatureLM.beans_zero.rows import Plan, Row, check_queries, plan_rows
 from NatureLM.beans_zero.scoring import Score, score
 from NatureLM.errors import ConfigError, RecordingError
@@ -122,6 +129,7 @@ def run_benchmark(request: Request, observer: Observer, engine: Engine | None = 
     metrics = metrics_paths(request.output)
     source = open_source(request.data_path)
     check_kept(Path(source.name), "rows", (request.output, *metrics))
+    check_replaceable(metrics)
     with closing(open_sink(request.output, overwrite=request.overwrite)) as sink:
         observer.say(f"Reading which rows {source.name} holds ...")
         plan = plan_rows(source, request.components, request.limit)
@@ -212,7 +220,7 @@ def _parameters(request: Request, engine: Engine) -> dict[str, Any]:
             "name": engine.model.config.name,
             "fingerprint": model_fingerprint(engine.model),
         },
-        "benchmark": "BEANS-Zero",
+        "benchmark": BENCHMARK,
         "data_path": request.data_path,
         "components": list(request.components),
         "limit": request.limit,

@@ -162,6 +162,8 @@ def _columns_of(path: Path, header: Iterable[str | None], *, may_be_open: bool) 
             if name in names:
                 found[ours] = names[name]
                 break
+    if _plain(found.get("file", "")) == "infile" and "folder" in names:
+        found["folder"] = names["folder"]  # Kaleidoscope's: two cards may hold recordings of one name
     missing = [
         f"{what} (for example {example})"
         for what, example, options in (
@@ -196,6 +198,10 @@ def _review(
     def text(ours: str) -> str:
         return (row.get(columns.get(ours, ""), "") or "").strip()
 
+    def file() -> str:
+        folder = text("folder").replace("\\", "/").strip("/")
+        return f"{folder}/{text('file')}" if folder else text("file")
+
     def number(ours: str) -> float:
         written = text(ours).replace(",", ".") if decimal_comma else text(ours)
         try:
@@ -222,7 +228,7 @@ def _review(
         )
     return Review(
         place=place,
-        file=text("file"),
+        file=file(),
         start_seconds=start,
         end_seconds=end,
         names=tuple(dict.fromkeys(filter(None, (text("scientific"), text("common"))))),
@@ -233,6 +239,7 @@ def _review(
 
 def _channel(written: str, columns: Mapping[str, str]) -> str | None:
     """Return a channel counted from 1; Kaleidoscope, whose column for the recording it is, counts from 0."""
+    written = written.removesuffix(".0")  # as pandas writes a column that has gaps
     if _plain(columns["file"]) == "infile" and written.isdecimal():
         return str(int(written) + 1)
     return written or None

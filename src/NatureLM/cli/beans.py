@@ -178,7 +178,7 @@ def beans(
         done = run_benchmark(request, display)
     if report.lines([done.results]):
         typer.echo(report.as_text([done.results], _columns()), nl=False)
-    for note in report.notes([done.results]):
+    for note in report.notes([done.results], failed_rows=False):
         typer.echo(note, err=True)
     display.close_with(done)
     unscored = any(each.problem for each in done.results.scores.values())
@@ -207,7 +207,10 @@ def score(
     ] = None,
     model: Annotated[
         Optional[str],
-        typer.Option(metavar="NAME", help="What reports call the model.  [default: the name of PREDICTIONS]"),
+        typer.Option(
+            metavar="NAME",
+            help="What reports call the model.  [default: as its run calls it, or the name of PREDICTIONS]",
+        ),
     ] = None,
     resamples: Annotated[int, typer.Option(min=0, help="Of the bootstrap; 0 leaves intervals out.")] = 1000,
     seed: Annotated[int, typer.Option(min=0, help="Of the bootstrap.")] = 0,
@@ -222,10 +225,17 @@ def score(
     """
     from NatureLM.beans_zero import report, scoring
     from NatureLM.beans_zero.predictions import read_predictions
-    from NatureLM.beans_zero.results import Results, metrics_paths, write_results
+    from NatureLM.beans_zero.results import (
+        Results,
+        check_replaceable,
+        metrics_paths,
+        run_of,
+        write_results,
+    )
     from NatureLM.beans_zero.spice import check_spice, spice
 
     paths = metrics_paths(predictions, output_path)
+    check_replaceable(paths)
     if spice_jar is not None:
         check_spice(spice_jar)
     scores = scoring.score(
@@ -235,14 +245,17 @@ def score(
         seed=seed,
         spice=None if spice_jar is None else lambda said, true: spice(said, true, spice_jar),
     )
+    made_by = run_of(predictions)
+    model = model or made_by.pop("model", None) or predictions.stem
     about = {
+        **made_by,
         "predictions": str(predictions),
         "labels": labels.value,
         "resamples": resamples,
         "seed": seed,
         "version": __version__,
     }
-    results = Results(model or predictions.stem, scores, about)
+    results = Results(model, scores, about)
     write_results(results, paths)
     if report.lines([results]):
         typer.echo(report.as_text([results], _columns()), nl=False)

@@ -132,13 +132,23 @@ class Interview:
     def answer_again(
         self, min_evidence: float, turn: AbstractContextManager[Any] | None = None
     ) -> Generator[None, None, None]:
-        """Ask every question anew with another floor of evidence; nothing is encoded again."""
-        queries, self.settings = self.queries, replace(self.settings, min_evidence=min_evidence)
+        """Ask every question anew with another floor of evidence; nothing is encoded again.
+
+        If that ends early, by an error or as the generator is closed, all is as it was before.
+        """
+        queries, settings, turns = self.queries, self.settings, [list(part.turns) for part in self.parts]
+        self.settings = replace(settings, min_evidence=min_evidence)
         for part in self.parts:
             part.turns.clear()
-        for query in queries:
-            for _ in self.ask(query, turn):
-                yield
+        try:
+            for query in queries:
+                for _ in self.ask(query, turn):
+                    yield
+        except BaseException:
+            self.settings = settings
+            for part, before in zip(self.parts, turns, strict=True):
+                part.turns[:] = before
+            raise
 
 
 def _may_name(part: Part) -> Candidates | None:

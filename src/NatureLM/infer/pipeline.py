@@ -423,7 +423,8 @@ class Pipeline:
         unasked = [("",)] * len(audios)  # each question is checked when it comes
         recordings = recordings_of(audios, unasked, input_sample_rate, self.channel)
         longest = self.model.config.max_window_seconds
-        return begin_conversation(self.engine(longest, longest), recordings, start_seconds, end_seconds)
+        engine = self.engine(longest, longest, calibrated=False)  # a calibration is of windows as in runs
+        return begin_conversation(engine, recordings, start_seconds, end_seconds)
 
     def interview(
         self,
@@ -450,9 +451,16 @@ class Pipeline:
         return begin_interview(self.engine(), paths, part)
 
     def engine(
-        self, window_length_seconds: float | None = None, hop_length_seconds: float | None = None
+        self,
+        window_length_seconds: float | None = None,
+        hop_length_seconds: float | None = None,
+        *,
+        calibrated: bool = True,
     ) -> Engine:
-        """Return the engine that answers; parameters and errors are those of :meth:`__call__`."""
+        """Return the engine that answers; parameters and errors are those of :meth:`__call__`.
+
+        Without ``calibrated`` its detections have no probabilities.
+        """
         length, hop = window_length_seconds, hop_length_seconds
         if hop is None:
             hop = self.hop_length_seconds if length is None else length
@@ -465,7 +473,7 @@ class Pipeline:
             batch_size=self.batch_size,
             silence_db=self.silence_db,
             time_expansion=self.time_expansion,
-            calibration=self.calibration,
+            calibration=self.calibration if calibrated else None,
             candidates=self.candidates,
         )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,7 @@ import numpy as np
 import pytest
 
 from NatureLM.beans_zero.data import Source, open_source
-from NatureLM.beans_zero.data.hub import open_hub
+from NatureLM.beans_zero.data.hub import Remote, open_hub
 from NatureLM.beans_zero.data.parquet import ParquetFile, ParquetShards, local_file
 from NatureLM.errors import ConfigError, DataError, RecordingError
 
@@ -118,6 +119,44 @@ def test_a_file_that_is_cut_off_is_named(
     cut.write_bytes(whole.read_bytes()[:200])
     with pytest.raises(DataError, match=rf"cut\.{ending}: cannot be read as {ending.capitalize()}"):
         list(open_source(str(cut)).fields(()))
+
+
+def test_a_shard_without_rows_is_passed_over(mini_table: Any, tmp_path: Path) -> None:
+    write_arrow(mini_table[:0], tmp_path / "data-0.arrow", of_file_format=True)
+    write_arrow(mini_table[:2], tmp_path / "data-1.arrow", of_file_format=True)
+    assert [each.place for each in open_source(str(tmp_path)).fields(())] == [0, 1]
+
+
+def test_text_that_is_no_utf8_is_named(mini_table: Any, tmp_path: Path) -> None:
+    place = mini_table.schema.get_field_index("output")
+    wrong = pa.array([b"\xff\xfe"] * len(mini_table)).view(pa.string())
+    write_arrow(mini_table.set_column(place, "output", wrong), tmp_path / "a.arrow")
+    with pytest.raises(DataError, match=r"a\.arrow: its text cannot be read"):
+        list(open_source(str(tmp_path)).fields(()))
+
+
+class Broken(io.BytesIO):
+    """A file of the hub whose network goes down; the error is of no kind that Python knows."""
+
+    class NetworkError(Exception):
+        pass
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        raise self.NetworkError("connection reset")
+
+
+def test_faults_of_the_network_are_told_as_those_of_a_file(mini_parquet: Path) -> None:
+    broken = ParquetFile("hf://a.parquet", lambda: Remote(Broken(bytes(99))), (0, 0))
+    with pytest.raises(
+        DataError, match=r"hf://a\.parquet: cannot be read as Parquet \(NetworkError: connection"
+    ):
+        list(ParquetShards("a", None, [broken]).fields(()))
+    whole = mini_parquet / "shard_0.parquet"
+    opened = iter((lambda: Remote(whole.open("rb")), lambda: Remote(Broken(whole.read_bytes()))))
+    shards = ParquetShards("a", None, [ParquetFile("a", lambda: next(opened)(), (0, 0))])
+    assert len(list(shards.fields(()))) > 0
+    with pytest.raises(RecordingError, match=r"its audio cannot be read \(.*NetworkError: connection"):
+        shards.sounds([0]).read(0, 1.0, 16_000)
 
 
 @pytest.mark.parametrize("column", ["output", "audio"])

@@ -65,8 +65,21 @@ def test_paths_begin_at_the_folder(tmp_path: Path) -> None:
         (pa.scalar(3), "its audio is int64; expected a list of samples"),
         (pa.scalar(b"no audio"), "its audio cannot be decoded"),
         (pa.scalar(file_of(TONE[:0])), "its audio has no samples"),
+        (pa.scalar([0.5, None, 0.5], pa.list_(pa.float32())), "its sample 1 is no finite number"),
+        (pa.scalar([0.5, 0.5, np.inf], pa.list_(pa.float64())), "its sample 2 is no finite number"),
+        (pa.scalar(file_of(np.array([0.5, np.nan], np.float32))), "its sample 1 is no finite number"),
+        *(
+            (
+                pa.scalar({"array": TONE, "sampling_rate": rate}),
+                rf"its sampling_rate is {rate!r}; expected a whole",
+            )
+            for rate in (0, -8000, 0.5, float("nan"), True, "8000")
+        ),
     ],
-    ids=["null", "empty", "nested", "number", "no audio", "empty file"],
+    ids=[
+        *("null", "empty", "nested", "number", "no audio", "empty file", "a null", "infinity", "no number"),
+        *("rate of 0", "rate below 0", "rate below 1", "rate nan", "rate true", "rate as text"),
+    ],
 )
 def test_what_is_no_sound_says_so(cell: Any, message: str) -> None:
     with pytest.raises(RecordingError, match=message):
@@ -85,3 +98,8 @@ def test_only_as_much_of_a_file_is_decoded_as_is_asked_for(tmp_path: Path) -> No
     np.testing.assert_array_equal(read_file(tmp_path / "a.wav", 0.5)[0], TONE[:4000])
     with pytest.raises(RecordingError, match=r"a\.wav is damaged: the sample at 0\.500 s is nan"):
         read_file(tmp_path / "a.wav", 0.6)
+
+
+def test_what_is_not_heard_may_be_damaged() -> None:
+    samples, _ = sound_of(pa.scalar([0.5, 0.25, None], pa.list_(pa.float32())), 0.5, 4, None)
+    assert samples.tolist() == [0.5, 0.25]

@@ -73,6 +73,44 @@ def test_a_table_that_is_none_says_so(
         list(open_source(str(tmp_path / "rows.jsonl")).fields(()))
 
 
+@pytest.mark.parametrize(
+    ("line", "count"), [("watkins,a.wav,Which?,Fin, Finback Whale", 5), ("watkins,a.wav,Which?", 3)]
+)
+def test_rows_of_other_lengths_than_the_header_are_refused(line: str, count: int, tmp_path: Path) -> None:
+    lines = ["dataset_name,audio,instruction,output", "watkins,a.wav,Which?,Fin", "", line]
+    (tmp_path / "rows.csv").write_text("\n".join(lines) + "\n")
+    rows = open_source(str(tmp_path)).fields(())
+    assert next(iter(rows)).values["output"] == "Fin"
+    with pytest.raises(
+        DataError,
+        match=rf"rows\.csv, line 4: has {count} fields, its header 4; quote fields",
+    ):
+        list(rows)
+
+
+def test_what_a_run_leaves_in_the_folder_is_no_table(tmp_path: Path) -> None:
+    write(tmp_path, "csv", ROW)
+    for name in ("out.jsonl", "out_metrics.jsonl", "out.jsonl.run.json", "out.jsonl.failures.jsonl"):
+        (tmp_path / name).write_text("{}\n")
+    assert open_source(str(tmp_path)).name == str(tmp_path / "rows.csv")
+    (tmp_path / "out.jsonl.run.json").unlink()
+    with pytest.raises(ConfigError, match=r"several tables \(out\.jsonl, out_metrics\.jsonl, rows\.csv\)"):
+        open_source(str(tmp_path))
+    (tmp_path / "out.jsonl.journal").touch()
+    assert open_source(str(tmp_path)).name == str(tmp_path / "rows.csv")
+
+
+def test_what_is_not_there_is_named(tmp_path: Path) -> None:
+    (tmp_path / "dataset_dict.json").write_text('{"splits": ["test"]}')
+    with pytest.raises(ConfigError, match=r"--data-path .*/test cannot be read \(No such file or dir"):
+        open_source(str(tmp_path))
+    (tmp_path / "dataset_dict.json").unlink()
+    pytest.importorskip("pyarrow", reason="pyarrow is not installed (extra eval)")
+    (tmp_path / "a.parquet").symlink_to(tmp_path / "nowhere")
+    with pytest.raises(ConfigError, match=r"a\.parquet cannot be read \(No such file or directory\)"):
+        open_source(str(tmp_path))
+
+
 def test_paths_without_data_are_bad_usage(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="no/such/folder: does not exist; expected a hub id, a folder"):
         open_source("no/such/folder")

@@ -54,7 +54,7 @@ class ArrowShards:
             for batch in shard.batches:
                 text = batch.select(columns)
                 for start in range(0, len(batch), ROWS_AT_ONCE):
-                    for values in text.slice(start, ROWS_AT_ONCE).to_pylist():
+                    for values in _values(path, text.slice(start, ROWS_AT_ONCE)):
                         yield Fields(place, values, (status.st_size, status.st_mtime_ns))
                         place += 1
             shard.forget()
@@ -77,6 +77,13 @@ class ArrowShards:
             return self._opened(number)
 
 
+def _values(path: Path, text: Any) -> list[dict[str, Any]]:
+    try:
+        return list(text.to_pylist())
+    except ValueError as error:  # no UTF-8, for one
+        raise DataError(f"{path}: its text cannot be read ({_first_line(error)}).") from None
+
+
 class _Shard:
     """One file: its batches point into the mapped file, so that only rows that are looked at are read."""
 
@@ -91,7 +98,7 @@ class _Shard:
             reader = pa.ipc.open_file(source) if of_file_format else pa.ipc.open_stream(source)
             self.columns = reader.schema.names
             numbers = range(reader.num_record_batches) if of_file_format else None
-            self.batches = [reader.get_batch(number) for number in numbers] if numbers else list(reader)
+            self.batches = list(reader) if numbers is None else [reader.get_batch(each) for each in numbers]
         except (pa.ArrowException, OSError, ValueError) as error:
             raise DataError(f"{path}: cannot be read as Arrow data ({_first_line(error)}).") from None
         self._starts = []

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from NatureLM.beans_zero.data.parquet import ParquetFile, ParquetShards
@@ -79,12 +82,64 @@ def _unavailable(name: str, error: Exception) -> DataError:
     )
 
 
+@contextmanager
+def faults_as_os_errors() -> Iterator[None]:
+    """Raise as OSError what goes wrong on the network: the hub's own errors are of no such kind."""
+    try:
+        yield
+    except OSError:
+        raise
+    except Exception as error:  # httpx's, and whatever else a library beneath it has
+        raise OSError(f"{type(error).__name__}: {error}") from error
+
+
+class Remote(io.RawIOBase):
+    """A file of the hub, whose faults are OSErrors.
+
+    Parameters
+    ----------
+    file : file
+        As fsspec opens it.
+    """
+
+    def __init__(self, file: Any) -> None:
+        self._file = file
+
+    def readable(self) -> bool:
+        """Return True."""
+        return True
+
+    def seekable(self) -> bool:
+        """Return True."""
+        return True
+
+    def tell(self) -> int:
+        """Return the position."""
+        return int(self._file.tell())
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET, /) -> int:
+        """Change the position; return it."""
+        with faults_as_os_errors():
+            return int(self._file.seek(offset, whence))
+
+    def read(self, size: int = -1, /) -> bytes:
+        """Return the next bytes, fewer than asked for only at the end."""
+        with faults_as_os_errors():
+            return bytes(self._file.read(size))
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
+        super().close()
+
+
 def _file(url: str) -> ParquetFile:
     """Return a file of the hub; its address holds the revision, which stands for the time of change."""
     from fsspec.core import url_to_fs
 
     def opened() -> Any:
-        files, path = url_to_fs(url)
-        return files.open(path, "rb", block_size=BLOCK_BYTES, cache_type="blockcache")
+        with faults_as_os_errors():
+            files, path = url_to_fs(url)
+            return Remote(files.open(path, "rb", block_size=BLOCK_BYTES, cache_type="blockcache"))
 
     return ParquetFile(url, opened, (0, zlib.crc32(url.encode())))

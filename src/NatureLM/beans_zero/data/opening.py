@@ -12,6 +12,7 @@ from NatureLM.beans_zero.data.parquet import ParquetShards, local_file
 from NatureLM.beans_zero.data.source import Source
 from NatureLM.beans_zero.data.table import AudioTable
 from NatureLM.errors import ConfigError
+from NatureLM.infer.output_names import FAILURES, JOURNAL, RUN, beside
 from NatureLM.json_text import parse_json
 
 HUB_NAME = re.compile(r"\w[\w.-]*/\w[\w.-]*")
@@ -39,6 +40,16 @@ def open_source(data_path: str) -> Source:
     DataError
         The hub cannot be reached, or knows no such data set.
     """
+    try:
+        return _opened(data_path)
+    except OSError as error:
+        raise ConfigError(
+            f"--data-path {data_path}: {error.filename or data_path} cannot be read "
+            f"({error.strerror or error}); expected {KINDS}."
+        ) from None
+
+
+def _opened(data_path: str) -> Source:
     path = Path(data_path).expanduser()
     if not path.exists():
         if HUB_NAME.fullmatch(data_path):
@@ -55,12 +66,21 @@ def open_source(data_path: str) -> Source:
         if files:
             return _open_files(data_path, folder, files)
     tables = sorted(file for file in folder.iterdir() if file.suffix.lower() in TABLES)
+    tables = [table for table in tables if not _is_of_a_run(table)]
     if len(tables) > 1:
         names = ", ".join(table.name for table in tables)
         raise ConfigError(f"--data-path {data_path}: holds several tables ({names}); name the one to read.")
     if not tables:
         raise ConfigError(f"--data-path {data_path}: holds no data; expected {KINDS}.")
     return AudioTable(tables[0])
+
+
+def _is_of_a_run(table: Path) -> bool:
+    """Whether a file is what a run of the benchmark leaves: it may have been started in the data's folder."""
+    if table.name.endswith(FAILURES) or ".partial" in table.suffixes:
+        return True
+    predictions = table.with_name(f"{table.stem.removesuffix('_metrics')}.jsonl")
+    return any(beside(predictions, ending).exists() for ending in (RUN, JOURNAL))
 
 
 def _open_files(name: str, folder: Path, files: list[Path]) -> Source:

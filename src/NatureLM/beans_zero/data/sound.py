@@ -40,7 +40,7 @@ def sound_of(cell: Any, seconds: float, sample_rate: int | None, folder: Path | 
     if pa.types.is_struct(cell.type):
         names = {field.name for field in cell.type}
         if "array" in names:
-            rate = cell["sampling_rate"].as_py() if "sampling_rate" in names else sample_rate
+            rate = _rate(cell["sampling_rate"].as_py()) if "sampling_rate" in names else sample_rate
             return _samples(cell["array"], seconds, rate)
         if "bytes" in names and cell["bytes"].is_valid:
             return _decoded(cell["bytes"].as_buffer(), seconds)
@@ -89,7 +89,27 @@ def _samples(cell: Any, seconds: float, sample_rate: int | None) -> Signal:
             'its metadata name no sample_rate; expected JSON such as {"sample_rate": 16000}.'
         )
     first = values.slice(0, round(seconds * sample_rate))
-    return np.array(first.to_numpy(zero_copy_only=False)), sample_rate  # a copy: what it points to may go
+    samples = np.array(first.to_numpy(zero_copy_only=False))  # a copy: what it points to may go
+    return _whole(samples), sample_rate
+
+
+def _rate(value: Any) -> int:
+    """Return the rate in Hz that an audio feature states."""
+    is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    if not is_number or not 0 < value < float("inf") or value != int(value):
+        raise RecordingError(f"its sampling_rate is {value!r}; expected a whole number of Hz above 0.")
+    return int(value)
+
+
+def _whole(samples: Any) -> Any:
+    """Return samples, all of which are numbers: a row is heard whole, or not at all."""
+    wrong = np.flatnonzero(~np.isfinite(samples))
+    if len(wrong):
+        raise RecordingError(
+            f"its sample {wrong[0]} is no finite number; leave the row out, or replace the file that holds "
+            "it."
+        )
+    return samples
 
 
 def _decoded(content: Any, seconds: float) -> Signal:
@@ -105,7 +125,7 @@ def _decoded(content: Any, seconds: float) -> Signal:
         raise RecordingError(
             "its audio has no samples; leave the row out, or replace the file that holds it."
         )
-    return frames.mean(axis=1), rate
+    return _whole(frames.mean(axis=1)), rate
 
 
 def _beneath(folder: Path | None, path: str) -> Path:

@@ -81,8 +81,16 @@ def _jsonl(path: Path) -> Iterator[dict[str, Any]]:
 
 def _csv(path: Path) -> Iterator[dict[str, Any]]:
     with path.open(encoding="utf-8-sig", newline="") as lines:
-        rows = csv.DictReader(lines, restkey="more fields than the header names")
+        rows = csv.reader(lines)
         try:
-            yield from rows
+            header = next(rows, [])
+            for row in rows:
+                if row and len(row) != len(header):
+                    raise DataError(
+                        f"{path}, line {rows.line_num}: has {len(row)} fields, its header {len(header)}; "
+                        "quote fields that hold commas."
+                    )
+                if row:
+                    yield dict(zip(header, row, strict=True))
         except csv.Error as error:
             raise DataError(f"{path}, line {rows.line_num}: is not CSV ({error}).") from None
