@@ -237,6 +237,27 @@ def test_broken_rows_are_failures_with_their_reasons_and_the_others_are_answered
     )
 
 
+@pytest.mark.parametrize("wrong", [None, 1e300], ids=str)
+def test_a_row_with_a_sample_that_is_no_number_fails_and_is_not_scored(
+    wrong: float | None, run: Callable[..., Run], mini_rows: list[dict[str, Any]], tmp_path: Path
+) -> None:
+    import pyarrow as pa
+    import pyarrow.parquet
+
+    samples = mini_rows[0]["audio"].tolist()
+    samples[5 * 48_000] = wrong  # what comes before it would be enough for an answer
+    rows = [{**mini_rows[0], "audio": samples}, {**mini_rows[1], "audio": mini_rows[1]["audio"].tolist()}]
+    pyarrow.parquet.write_table(pa.Table.from_pylist(rows), tmp_path / "a.parquet")
+    done = run(tmp_path / "a.parquet")
+    assert [(row["id"], row["prediction"]) for row in predictions()] == [("cbi-1", "Common Cuckoo")]
+    assert done.failed == {"cbi": 1}
+    assert done.results.scores["cbi"].rows == 1
+    assert [row["reason"] for row in predictions(str(done.failures_path))] == [
+        "cbi/cbi-0 (row 0): its sample 240000 is no finite number; leave the row out, or replace the file "
+        "that holds it."
+    ]
+
+
 def test_the_sound_is_cut_and_padded_to_the_components_length(
     run: Callable[..., Run], bundled_engine: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from NatureLM.beans_zero.data import Source, open_source
-from NatureLM.beans_zero.data.hub import Remote, open_hub
+from NatureLM.beans_zero.data.hub import Remote, _file, open_hub
 from NatureLM.beans_zero.data.parquet import ParquetFile, ParquetShards, local_file
 from NatureLM.errors import ConfigError, DataError, RecordingError
 
@@ -124,7 +124,10 @@ def test_a_file_that_is_cut_off_is_named(
 def test_a_shard_without_rows_is_passed_over(mini_table: Any, tmp_path: Path) -> None:
     write_arrow(mini_table[:0], tmp_path / "data-0.arrow", of_file_format=True)
     write_arrow(mini_table[:2], tmp_path / "data-1.arrow", of_file_format=True)
-    assert [each.place for each in open_source(str(tmp_path)).fields(())] == [0, 1]
+    data = open_source(str(tmp_path))
+    assert [each.place for each in data.fields(())] == [0, 1]
+    expected = mini_table["audio"][1].values.to_numpy()[:16_000]
+    np.testing.assert_array_equal(data.sounds([1]).read(1, 1.0, 16_000)[0], expected)
 
 
 def test_text_that_is_no_utf8_is_named(mini_table: Any, tmp_path: Path) -> None:
@@ -136,27 +139,54 @@ def test_text_that_is_no_utf8_is_named(mini_table: Any, tmp_path: Path) -> None:
 
 
 class Broken(io.BytesIO):
-    """A file of the hub whose network goes down; the error is of no kind that Python knows."""
+    """A file of the hub whose network goes down; the error is of no kind that Python knows.
+
+    Its end can be read: the last bytes, as many as given, where Parquet has its index.
+    """
 
     class NetworkError(Exception):
         pass
 
+    def __init__(self, content: bytes, readable: int = 0) -> None:
+        super().__init__(content)
+        self._readable_from = len(content) - readable
+
     def read(self, size: int | None = -1, /) -> bytes:
-        raise self.NetworkError("connection reset")
+        if self.tell() < self._readable_from:
+            raise self.NetworkError("connection reset")
+        return super().read(size)
 
 
 def test_faults_of_the_network_are_told_as_those_of_a_file(mini_parquet: Path) -> None:
-    broken = ParquetFile("hf://a.parquet", lambda: Remote(Broken(bytes(99))), (0, 0))
-    with pytest.raises(
-        DataError, match=r"hf://a\.parquet: cannot be read as Parquet \(NetworkError: connection"
-    ):
-        list(ParquetShards("a", None, [broken]).fields(()))
     whole = mini_parquet / "shard_0.parquet"
+    for readable, told in ((0, "cannot be read as Parquet"), (2**16, "its text cannot be read")):
+        broken = ParquetFile(
+            "hf://a.parquet", lambda end=readable: Remote(Broken(whole.read_bytes(), end)), (0, 0)
+        )
+        with pytest.raises(
+            DataError, match=rf"hf://a\.parquet: {told} \(NetworkError: connection reset\)\.$"
+        ):
+            list(ParquetShards("a", None, [broken]).fields(()))
     opened = iter((lambda: Remote(whole.open("rb")), lambda: Remote(Broken(whole.read_bytes()))))
     shards = ParquetShards("a", None, [ParquetFile("a", lambda: next(opened)(), (0, 0))])
     assert len(list(shards.fields(()))) > 0
     with pytest.raises(RecordingError, match=r"its audio cannot be read \(.*NetworkError: connection"):
         shards.sounds([0]).read(0, 1.0, 16_000)
+
+
+def test_a_file_of_the_hub_that_cannot_be_opened_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    fsspec = pytest.importorskip("fsspec", reason="fsspec is not installed (extra eval)")
+
+    class Hub:
+        def open(self, *_: object, **__: object) -> object:
+            raise Broken.NetworkError("connection refused")
+
+    monkeypatch.setattr(fsspec.core, "url_to_fs", lambda url: (Hub(), url))
+    files = [_file("hf://a.parquet")]
+    with pytest.raises(
+        DataError, match=r"hf://a\.parquet: cannot be read as Parquet \(NetworkError: connection refused\)\.$"
+    ):
+        list(ParquetShards("a", None, files).fields(()))
 
 
 @pytest.mark.parametrize("column", ["output", "audio"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +19,9 @@ pa = pytest.importorskip("pyarrow", reason="pyarrow is not installed (extra eval
 TONE = np.sin(np.arange(8000) / 10).astype(np.float32)
 
 
-def file_of(samples: np.ndarray, rate: int = 8000) -> bytes:
+def file_of(samples: np.ndarray, rate: int = 8000, form: str = "WAV", subtype: str = "FLOAT") -> bytes:
     content = io.BytesIO()
-    soundfile.write(content, samples, rate, format="WAV", subtype="FLOAT")
+    soundfile.write(content, samples, rate, format=form, subtype=subtype)
     return content.getvalue()
 
 
@@ -63,22 +64,31 @@ def test_paths_begin_at_the_folder(tmp_path: Path) -> None:
             "expected a list of samples, or an audio file",
         ),
         (pa.scalar(3), "its audio is int64; expected a list of samples"),
-        (pa.scalar(b"no audio"), "its audio cannot be decoded"),
-        (pa.scalar(file_of(TONE[:0])), "its audio has no samples"),
+        (pa.scalar(b"no audio"), "its audio is not audio that can be read"),
+        (pa.scalar(b""), "its audio is empty"),
+        (pa.scalar(file_of(TONE[:0])), "its audio holds no sound"),
         (pa.scalar([0.5, None, 0.5], pa.list_(pa.float32())), "its sample 1 is no finite number"),
         (pa.scalar([0.5, 0.5, np.inf], pa.list_(pa.float64())), "its sample 2 is no finite number"),
-        (pa.scalar(file_of(np.array([0.5, np.nan], np.float32))), "its sample 1 is no finite number"),
+        (pa.scalar([0.5, 1e300], pa.list_(pa.float64())), "its sample 1 is no finite number"),
+        (pa.scalar([5, None], pa.list_(pa.int16())), "its sample 1 is no finite number"),
+        (
+            pa.scalar(file_of(np.array([0.5, np.nan], np.float32))),
+            r"its audio is damaged: the sample at 0\.000 s is nan",
+        ),
+        (pa.scalar(file_of(TONE, 20_000_000)), "its sampling rate is 20000000; expected a whole"),
         *(
             (
                 pa.scalar({"array": TONE, "sampling_rate": rate}),
-                rf"its sampling_rate is {rate!r}; expected a whole",
+                re.escape(f"its sampling rate is {rate!r}; expected a whole number of Hz from 1 to"),
             )
-            for rate in (0, -8000, 0.5, float("nan"), True, "8000")
+            for rate in (0, -8000, 0.5, float("nan"), True, "8000", 10**18, 1e300)
         ),
     ],
     ids=[
-        *("null", "empty", "nested", "number", "no audio", "empty file", "a null", "infinity", "no number"),
+        *("null", "empty", "nested", "number", "no audio", "no bytes", "empty file", "a null", "infinity"),
+        *("beyond float32", "null among integers", "nan in a file", "rate of a file"),
         *("rate of 0", "rate below 0", "rate below 1", "rate nan", "rate true", "rate as text"),
+        *("rate beyond int64", "rate beyond that"),
     ],
 )
 def test_what_is_no_sound_says_so(cell: Any, message: str) -> None:
@@ -87,8 +97,33 @@ def test_what_is_no_sound_says_so(cell: Any, message: str) -> None:
 
 
 def test_bare_samples_need_a_rate() -> None:
+    samples = pa.scalar(TONE, pa.list_(pa.float32()))
     with pytest.raises(RecordingError, match="its metadata name no sample_rate"):
-        sound_of(pa.scalar(TONE, pa.list_(pa.float32())), 1.0, None, None)
+        sound_of(samples, 1.0, None, None)
+    with pytest.raises(RecordingError, match="its sampling rate is 2000000000; expected a whole"):
+        sound_of(samples, 1.0, 2_000_000_000, None)
+
+
+@pytest.mark.parametrize(("form", "subtype"), [("WAV", "FLOAT"), ("WAV", "PCM_16"), ("FLAC", "PCM_16")])
+def test_a_file_that_was_cut_off_is_heard_whole_or_not_at_all(
+    form: str, subtype: str, tmp_path: Path
+) -> None:
+    whole = file_of(np.tile(TONE, 4), form=form, subtype=subtype)
+    cut = whole[: len(whole) // 2]
+    (tmp_path / "a").write_bytes(cut)
+    with pytest.raises(RecordingError) as on_disk:
+        read_file(tmp_path / "a", 10.0)
+    for cell in (pa.scalar(cut), pa.scalar({"bytes": cut, "path": "a.wav"})):
+        with pytest.raises(
+            RecordingError, match=r"its audio is cut off or damaged: .* of the expected 4\.0 s"
+        ):
+            sound_of(cell, 10.0, None, None)
+        with pytest.raises(RecordingError) as in_memory:
+            sound_of(cell, 10.0, None, None)
+        assert str(in_memory.value) == str(on_disk.value).replace(str(tmp_path / "a"), "its audio")
+    samples, rate = sound_of(pa.scalar(cut), 1.0, None, None)  # what is missing comes later
+    assert rate == 8000
+    np.testing.assert_allclose(samples, TONE, atol=2**-15)
 
 
 def test_only_as_much_of_a_file_is_decoded_as_is_asked_for(tmp_path: Path) -> None:

@@ -94,10 +94,24 @@ def test_what_a_run_leaves_in_the_folder_is_no_table(tmp_path: Path) -> None:
         (tmp_path / name).write_text("{}\n")
     assert open_source(str(tmp_path)).name == str(tmp_path / "rows.csv")
     (tmp_path / "out.jsonl.run.json").unlink()
-    with pytest.raises(ConfigError, match=r"several tables \(out\.jsonl, out_metrics\.jsonl, rows\.csv\)"):
+    with pytest.raises(ConfigError, match=r"several tables \(out\.jsonl, rows\.csv\)"):
         open_source(str(tmp_path))
     (tmp_path / "out.jsonl.journal").touch()
     assert open_source(str(tmp_path)).name == str(tmp_path / "rows.csv")
+    (tmp_path / "out.jsonl").unlink()
+    (tmp_path / "out.jsonl.partial").touch()
+    assert open_source(str(tmp_path)).name == str(tmp_path / "rows.csv")
+
+
+def test_a_table_of_the_name_of_a_runs_output_is_read(tmp_path: Path) -> None:
+    write(tmp_path, "csv", ROW)
+    for name in ("rows.jsonl", "rows.jsonl.run.json", "rows_metrics.jsonl"):
+        (tmp_path / name).write_text("{}\n")
+    assert open_source(str(tmp_path)).name == str(tmp_path / "rows.csv")
+    for name in ("rows.jsonl", "rows.jsonl.run.json"):
+        (tmp_path / name).unlink()
+    with pytest.raises(ConfigError, match=r"several tables \(rows\.csv, rows_metrics\.jsonl\)"):
+        open_source(str(tmp_path))
 
 
 def test_what_is_not_there_is_named(tmp_path: Path) -> None:

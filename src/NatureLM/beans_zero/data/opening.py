@@ -77,10 +77,16 @@ def _opened(data_path: str) -> Source:
 
 def _is_of_a_run(table: Path) -> bool:
     """Whether a file is what a run of the benchmark leaves: it may have been started in the data's folder."""
-    if table.name.endswith(FAILURES) or ".partial" in table.suffixes:
+    if table.name.endswith(FAILURES) or ".partial" in table.suffixes or _has_record(table):
         return True
+    if not table.name.endswith("_metrics.jsonl"):
+        return False
     predictions = table.with_name(f"{table.stem.removesuffix('_metrics')}.jsonl")
-    return any(beside(predictions, ending).exists() for ending in (RUN, JOURNAL))
+    return predictions.exists() or _has_record(predictions)
+
+
+def _has_record(results: Path) -> bool:
+    return any(beside(results, ending).exists() for ending in (RUN, JOURNAL))
 
 
 def _open_files(name: str, folder: Path, files: list[Path]) -> Source:

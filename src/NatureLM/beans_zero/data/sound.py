@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-import io
 from contextlib import closing
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
-from NatureLM.audio import probe, stream
+from NatureLM.audio import display_path, probe, stream
 from NatureLM.beans_zero.data.source import Signal
 from NatureLM.errors import RecordingError
+
+MOST_HZ = 10_000_000
+"""Above every recorder's rate; a row's 10 s are padded to 400 MB of it."""
 
 
 def sound_of(cell: Any, seconds: float, sample_rate: int | None, folder: Path | None) -> Signal:
@@ -61,7 +65,7 @@ def read_file(path: Path, seconds: float) -> Signal:
     RecordingError
         It cannot be read that far.
     """
-    rate = probe(path).sample_rate
+    rate = _rate(probe(path).sample_rate)
     wanted, pieces, count = round(seconds * rate), [], 0
     with closing(stream(path, rate)) as decoded:  # type: ignore[type-var]  # it is a generator
         for piece in decoded:
@@ -88,21 +92,26 @@ def _samples(cell: Any, seconds: float, sample_rate: int | None) -> Signal:
         raise RecordingError(
             'its metadata name no sample_rate; expected JSON such as {"sample_rate": 16000}.'
         )
-    first = values.slice(0, round(seconds * sample_rate))
+    first = values.slice(0, round(seconds * _rate(sample_rate)))
     samples = np.array(first.to_numpy(zero_copy_only=False))  # a copy: what it points to may go
     return _whole(samples), sample_rate
 
 
 def _rate(value: Any) -> int:
-    """Return the rate in Hz that an audio feature states."""
+    """Return a rate in Hz, whatever an audio feature, a row's metadata or a file's header state."""
     is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
-    if not is_number or not 0 < value < float("inf") or value != int(value):
-        raise RecordingError(f"its sampling_rate is {value!r}; expected a whole number of Hz above 0.")
+    if not is_number or not 1 <= value <= MOST_HZ or value != int(value):
+        raise RecordingError(
+            f"its sampling rate is {value!r}; expected a whole number of Hz from 1 to {MOST_HZ:,}."
+        )
     return int(value)
 
 
-def _whole(samples: Any) -> Any:
+def _whole(samples: npt.NDArray[Any]) -> npt.NDArray[Any]:
     """Return samples, all of which are numbers: a row is heard whole, or not at all."""
+    if samples.dtype.kind == "f":
+        with np.errstate(over="ignore"):  # too large for float32, which models hear, becomes infinite
+            samples = samples.astype(np.float32, copy=False)
     wrong = np.flatnonzero(~np.isfinite(samples))
     if len(wrong):
         raise RecordingError(
@@ -113,19 +122,14 @@ def _whole(samples: Any) -> Any:
 
 
 def _decoded(content: Any, seconds: float) -> Signal:
-    import soundfile
-
-    try:
-        with soundfile.SoundFile(io.BytesIO(content)) as file:
-            frames = file.read(round(seconds * file.samplerate), dtype="float32", always_2d=True)
-            rate = file.samplerate
-    except soundfile.LibsndfileError as error:
-        raise RecordingError(f"its audio cannot be decoded ({str(error).rstrip('.')}).") from None
-    if not len(frames):
-        raise RecordingError(
-            "its audio has no samples; leave the row out, or replace the file that holds it."
-        )
-    return _whole(frames.mean(axis=1)), rate
+    """Return the first seconds of a file's bytes, read as a file on disk: what is damaged there is here."""
+    with TemporaryDirectory(prefix="naturelm-beans-") as folder:
+        path = Path(folder, "audio")
+        path.write_bytes(content)
+        try:
+            return read_file(path, seconds)
+        except RecordingError as error:
+            raise RecordingError(str(error).replace(display_path(path), "its audio")) from None
 
 
 def _beneath(folder: Path | None, path: str) -> Path:
