@@ -29,7 +29,7 @@ def average(folders: Sequence[Path], output: Path) -> None:
     Parameters
     ----------
     folders : sequence of Path
-        Folders of models, each with a ``model.safetensors``.
+        Folders of models, each with a ``model.safetensors``; one that is named twice counts twice.
     output : Path
         Folder to write; the numbers are float16, as the bundled model's.
 
@@ -64,7 +64,9 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("output", type=Path, help="folder to write")
-    parser.add_argument("models", type=Path, nargs="+", help="folders of models")
+    parser.add_argument(
+        "models", type=Path, nargs="+", help="folders of models, the same one twice if it is to count twice"
+    )
     options = parser.parse_args()
     average(options.models, options.output)
 
