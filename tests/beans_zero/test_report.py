@@ -66,7 +66,7 @@ def test_notes() -> None:
     assert notes([part]) == ["at most 4 rows a component (--limit); the paper's figures are of all."]
     about = {"failed_rows": {"esc50": 2, "cbi": 1}, "labels": "component"}
     odd = Results("x", {"esc50": Score(4, {"Accuracy": 0.5})}, about)
-    failed_rows = "3 rows failed, of which the figures know nothing."
+    failed_rows = "3 rows failed and are left out of its figures."
     labels = "matched to all labels of a component; the paper's figures to those present."
     assert notes([odd]) == [failed_rows, labels]
     assert notes([odd], failed_rows=False) == [labels]
